@@ -1,0 +1,1 @@
+"""Byte accounting: what every token is charged, and proofs that the sums are right."""

@@ -1,0 +1,54 @@
+"""Cut maps of a whole batch in one pass: the fast twins of the functions in `cuts.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+@njit(cache=True, nogil=True)
+def compose(
+    second: NDArray[np.int32],
+    second_offsets: NDArray[np.int64],
+    first: NDArray[np.int32],
+    first_offsets: NDArray[np.int64],
+) -> NDArray[np.int32]:
+    """`first[second[j]]`, document by document (int32, the shape of `second`)."""
+    out = np.empty(len(second), np.int32)
+    for d in range(len(second_offsets) - 1):
+        base = first_offsets[d] + d
+        for j in range(second_offsets[d] + d, second_offsets[d + 1] + d + 1):
+            out[j] = first[base + second[j]]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def charge(
+    ends: NDArray[np.int32],
+    token_offsets: NDArray[np.int64],
+    positions: NDArray[np.int32],
+    text_offsets: NDArray[np.int64],
+    identity: bool,
+) -> tuple[NDArray[np.int32], int]:
+    """Differences of the cut map at the tokens' ends.
+
+    Returns (charges int32, first document whose last end is not its text's end, or -1).
+    """
+    out = np.empty(len(ends), np.int32)
+    uncovered = -1
+    for d in range(len(token_offsets) - 1):
+        start, stop = token_offsets[d], token_offsets[d + 1]
+        length = text_offsets[d + 1] - text_offsets[d]
+        last = ends[stop - 1] if stop > start else 0
+        if last != length and uncovered < 0:
+            uncovered = d
+        if last > length:
+            continue
+        base = text_offsets[d] + d
+        previous = np.int32(0) if identity else positions[base]
+        for t in range(start, stop):
+            cut = ends[t] if identity else positions[base + ends[t]]
+            out[t] = cut - previous
+            previous = cut
+    return out, uncovered

@@ -1,0 +1,41 @@
+"""Errors that a user can act on: one clear line, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+
+class TokenlabError(Exception):
+    """Base of every error tokenlab raises on purpose; its text is the one line a user reads."""
+
+    exit_code = 2
+
+
+class InputError(TokenlabError):
+    """Bad usage or bad input: a file, a row, an option. The text names it and the remedy."""
+
+
+class EncodingError(TokenlabError):
+    """A document that a scheme cannot represent exactly.
+
+    `document` is the index within the batch that was being encoded; callers that know
+    where the batch came from turn it into a file and a row.
+    """
+
+    def __init__(self, document: int, message: str) -> None:
+        super().__init__(message)
+        self.document = document
+        self.message = message
+
+
+class DecodingError(TokenlabError):
+    """Ids or text that no encoder of the scheme emits.
+
+    `document` is the index within the batch, `position` the byte (or token) in it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, document: int, position: int, message: str) -> None:
+        super().__init__(message)
+        self.document = document
+        self.position = position
+        self.message = message

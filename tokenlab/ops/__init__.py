@@ -1,0 +1,1 @@
+"""Operators: reversible (or declared normalising) rewrites of text, each with its cut map."""

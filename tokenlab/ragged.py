@@ -1,0 +1,91 @@
+"""Ragged arrays: a batch of documents, texts, ids or charges as two flat arrays.
+
+>>> batch = Ragged.from_bytes([b"The", b"", b"cat"])
+>>> batch.offsets.tolist(), bytes(batch[2])
+([0, 3, 3, 6], b'cat')
+
+The layout is that of an Arrow LargeBinary/LargeList column, so columns are taken over
+without a copy and a numba kernel runs over a whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """`len(offsets) - 1` rows; row `i` is `values[offsets[i]:offsets[i + 1]]`.
+
+    `values` is one-dimensional of any dtype (uint8 for text); `offsets` is int64,
+    non-decreasing, from 0 to `len(values)`.
+    """
+
+    values: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.offsets.dtype != np.int64 or self.offsets.ndim != 1 or len(self.offsets) == 0:
+            raise ValueError("offsets must be a one-dimensional int64 array of at least one entry")
+        if self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
+            raise ValueError(f"offsets run {self.offsets[0]}..{self.offsets[-1]}, values 0..{len(self.values)}")
+
+    @classmethod
+    def from_bytes(cls, rows: Sequence[bytes]) -> Ragged:
+        """Rows of bytes as a uint8 batch."""
+        values = np.frombuffer(b"".join(rows), dtype=np.uint8)
+        return cls(values, offsets_of([len(row) for row in rows]))
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[int] | NDArray[Any]], dtype: Any) -> Ragged:
+        """Rows of numbers as a batch of `dtype`."""
+        arrays = [np.asarray(row, dtype=dtype) for row in rows]
+        values = np.concatenate(arrays) if arrays else np.zeros(0, dtype)
+        return cls(values, offsets_of([len(row) for row in arrays]))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        """Row `row` as a view."""
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for row in range(len(self)):
+            yield self[row]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of values in each row, int64."""
+        return np.diff(self.offsets)
+
+    def rows(self, start: int, stop: int) -> Ragged:
+        """Rows `start:stop` as a batch of their own; the values are a view."""
+        first, last = self.offsets[start], self.offsets[stop]
+        return Ragged(self.values[first:last], self.offsets[start : stop + 1] - first)
+
+    def take(self, keep: NDArray[np.bool_]) -> Ragged:
+        """The rows where `keep` (bool, one a row) is true, in order."""
+        if keep.all():
+            return self
+        return Ragged(self.values[np.repeat(keep, self.lengths)], offsets_of(self.lengths[keep]))
+
+    def tobytes(self) -> list[bytes]:
+        """The rows of a uint8 batch as Python bytes."""
+        flat = self.values.tobytes()
+        bounds = self.offsets.tolist()
+        return [flat[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def offsets_of(lengths: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
+    """Row lengths to offsets: int64 of `len(lengths) + 1`, from 0."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

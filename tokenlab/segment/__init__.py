@@ -1,0 +1,1 @@
+"""Segmenters: text to token ids, with the bytes that each token covers."""
