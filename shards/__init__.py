@@ -1,0 +1,30 @@
+"""Token shards: the file format of the field, and nothing of tokenlab (numpy and the standard library)."""
+
+from shards.atomic import remove_leftovers, write_atomically
+from shards.format import (
+    FORMATS,
+    HEADER_BYTES,
+    ShardError,
+    ShardFormat,
+    format_for_vocabulary,
+    open_shard,
+    read_header,
+    shard_name,
+    sidecar_name,
+    write_shard,
+)
+
+__all__ = [
+    "FORMATS",
+    "HEADER_BYTES",
+    "ShardError",
+    "ShardFormat",
+    "format_for_vocabulary",
+    "open_shard",
+    "read_header",
+    "remove_leftovers",
+    "shard_name",
+    "sidecar_name",
+    "write_atomically",
+    "write_shard",
+]

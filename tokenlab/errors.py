@@ -21,9 +21,12 @@ class EncodingError(TokenlabError):
     """
 
     def __init__(self, document: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(document, message)
         self.document = document
         self.message = message
+
+    def __str__(self) -> str:
+        return f"document {self.document}: {self.message}"
 
 
 class DecodingError(TokenlabError):
@@ -35,7 +38,10 @@ class DecodingError(TokenlabError):
     exit_code = 1
 
     def __init__(self, document: int, position: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(document, position, message)
         self.document = document
         self.position = position
         self.message = message
+
+    def __str__(self) -> str:
+        return f"document {self.document}, position {self.position}: {self.message}"

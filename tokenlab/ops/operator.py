@@ -28,3 +28,7 @@ class Operator(Protocol):
         """Undo `apply`. Raises DecodingError, naming document and byte, for what `apply`
         never emits; an operator that is not reversible returns its input, the normal form."""
         ...
+
+    def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
+        """The slow, obvious twin of `apply` for one document: (output, cuts)."""
+        ...

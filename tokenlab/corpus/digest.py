@@ -1,0 +1,43 @@
+"""The digest of a corpus: the same whatever container, compression or batches the documents came in.
+
+    document digest = sha256(UTF-8 bytes of the document)
+    corpus digest   = sha256(document digest 1 + document digest 2 + ...)      32 bytes each
+
+So the documents' digests can be taken in parallel, in any order, and only they are needed,
+in order, for the corpus digest. No documents: the sha256 of nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenlab.ragged import Ragged
+
+
+def document_digests(documents: Ragged) -> NDArray[np.uint8]:
+    """The sha256 of each document of a uint8 batch, uint8 of shape [documents, 32]."""
+    text = np.ascontiguousarray(documents.values, dtype=np.uint8).data
+    bounds = documents.offsets.tolist()
+    digests = [hashlib.sha256(text[a:b]).digest() for a, b in pairwise(bounds)]
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
+
+
+class CorpusDigest:
+    """The corpus digest, fed with the documents' digests in order."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def update(self, digests: NDArray[np.uint8]) -> None:
+        """Add the digests of the next documents, as `document_digests` returns them."""
+        if digests.dtype != np.uint8 or digests.ndim != 2 or digests.shape[1] != 32:
+            raise ValueError(f"digests are uint8 [n, 32], not {digests.dtype} {list(digests.shape)}")
+        self._sha256.update(digests.tobytes())
+
+    def hexdigest(self) -> str:
+        """The digest of everything so far, 64 hexadecimal digits."""
+        return self._sha256.hexdigest()

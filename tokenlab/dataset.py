@@ -1,0 +1,108 @@
+"""Reading a dataset back: its documents in batches, straight from the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards import ShardError, open_shard
+from tokenlab.manifest import Manifest, Split, read_manifest
+from tokenlab.ragged import Ragged
+from tokenlab.scheme import Scheme
+
+BATCH_TOKENS = 1 << 18
+"""About a megabyte of text: the working arrays of a batch stay in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Whole documents of a split: `ids` without BOS; `charges` (uint16) in the same rows, or
+    None for a split without sidecar; `first` = index of the first document in the split."""
+
+    first: int
+    ids: Ragged
+    charges: Ragged | None
+
+
+class DocumentError(ValueError):
+    """Shards that do not hold whole documents: tokens before the first BOS, a charged BOS."""
+
+    def __init__(self, message: str, *, document: int, expected: int, found: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.document = document
+        self.expected = expected
+        self.found = found
+
+
+class Dataset:
+    """A dataset on disk. Raises InputError when the folder holds none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest: Manifest = read_manifest(folder)
+        self.scheme = Scheme.open(folder)
+
+    def batches(self, split: Split) -> Iterator[TokenBatch]:
+        """The documents of a split, in order. Raises ShardError, DocumentError."""
+        record = self.manifest.splits[split]
+        tokens = [self.folder / shard.file for shard in record.shards]
+        sidecars = [self.folder / shard.sidecar.file for shard in record.shards if shard.sidecar]
+        if sidecars and len(sidecars) != len(tokens):
+            raise ShardError(f"{self.folder}: {split} has {len(tokens)} shards and {len(sidecars)} sidecars")
+        yield from read_documents(tokens, sidecars, self.scheme.segmenter.bos)
+
+
+def read_documents(tokens: list[Path], sidecars: list[Path], bos: int) -> Iterator[TokenBatch]:
+    """Documents that may cross shards, in batches of about BATCH_TOKENS (one at least).
+
+    Raises ShardError for files that are not shards of one length, DocumentError when the
+    stream does not start with BOS or a BOS is charged.
+    """
+    first = 0
+    pending: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    for ids, charges in _chunks(tokens, sidecars):
+        starts = np.flatnonzero(ids == bos)
+        if len(starts) and (pending or len(starts) > 1):
+            # The last document of the chunk may go on in the next one.
+            cut = int(starts[-1])
+            batch = _batch(first, [*pending, (ids[:cut], charges[:cut])], bool(sidecars), bos)
+            yield batch
+            first += len(batch.ids)
+            pending, ids, charges = [], ids[cut:], charges[cut:]
+        pending.append((ids, charges))
+    if pending:
+        yield _batch(first, pending, bool(sidecars), bos)
+
+
+def _chunks(tokens: list[Path], sidecars: list[Path]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    for index, path in enumerate(tokens):
+        ids = open_shard(path)
+        charges = open_shard(sidecars[index]) if sidecars else np.zeros(0, np.uint16)
+        if sidecars and len(charges) != len(ids):
+            raise ShardError(f"{sidecars[index]}: {len(charges):,} charges for the {len(ids):,} tokens of {path}")
+        for start in range(0, len(ids), BATCH_TOKENS):
+            yield ids[start : start + BATCH_TOKENS], charges[start : start + BATCH_TOKENS]
+
+
+def _batch(
+    first: int, pieces: list[tuple[NDArray[Any], NDArray[Any]]], with_charges: bool, bos: int
+) -> TokenBatch:
+    ids = np.concatenate([piece[0] for piece in pieces])
+    charges = np.concatenate([piece[1] for piece in pieces])
+    is_bos = ids == bos
+    starts = np.flatnonzero(is_bos)
+    if len(starts) == 0 or starts[0] != 0:
+        raise DocumentError("tokens stand before the first BOS", document=first, expected=bos, found=int(ids[0]))
+    if with_charges and charges[starts].any():
+        d = int(np.flatnonzero(charges[starts])[0])
+        raise DocumentError("BOS is charged", document=first + d, expected=0, found=int(charges[starts[d]]))
+    # Document d begins behind its own BOS, and d BOS stand before that.
+    offsets = np.append(starts - np.arange(len(starts)), len(ids) - len(starts)).astype(np.int64)
+    body = ids[~is_bos].astype(np.uint32)
+    return TokenBatch(first, Ragged(body, offsets), Ragged(charges[~is_bos], offsets) if with_charges else None)

@@ -1,0 +1,176 @@
+"""CaseOps over a whole batch: the fast twins of `caseops.py`.
+
+The three bytes of every marker, and of U+2581, are compared as bytes: EE 80 81..84 and
+E2 96 81. The text is valid UTF-8, so such a triple is always that character.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_TITLE, _ALLCAPS, _CAPNEXT, _ESC = 0x81, 0x82, 0x83, 0x84
+_SPACE = 0x20
+_CASE_BIT = 0x20
+
+REASONS = {
+    1: "a capitalization marker is not followed by a lower-case ASCII letter",
+    2: "ESC is not followed by a character that is ever escaped",
+}
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_upper(byte: int) -> bool:
+    return 0x41 <= byte <= 0x5A
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_lower(byte: int) -> bool:
+    return 0x61 <= byte <= 0x7A
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_letter(byte: int) -> bool:
+    return _is_lower(byte | _CASE_BIT)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_marker(text: NDArray[np.uint8], i: int, stop: int) -> bool:
+    return i + 2 < stop and text[i + 1] == 0x80 and _TITLE <= text[i + 2] <= _ESC
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_metaspace(text: NDArray[np.uint8], i: int, stop: int) -> bool:
+    return i + 2 < stop and text[i + 1] == 0x96 and text[i + 2] == 0x81
+
+
+@njit(cache=True, nogil=True)
+def _room(text: NDArray[np.uint8]) -> int:
+    """An upper bound of the output: every capital and every possible escape takes a marker."""
+    extra = 0
+    for byte in text:
+        extra += 3 * (_is_upper(byte) or byte == 0xEE or byte == 0xE2)
+    return len(text) + extra
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _write_marker(
+    out: NDArray[np.uint8], cuts: NDArray[np.int32], o: int, c: int, last: int, consumed: int
+) -> None:
+    out[o], out[o + 1], out[o + 2] = 0xEE, 0x80, last
+    cuts[c], cuts[c + 1], cuts[c + 2] = consumed, consumed, consumed
+
+
+@njit(cache=True, nogil=True)
+def apply(
+    text: NDArray[np.uint8], offsets: NDArray[np.int64], escape_metaspace: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32]]:
+    """Returns (output uint8, its offsets int64, cut positions int32 as `CutMap` lays them out)."""
+    documents = len(offsets) - 1
+    room = _room(text)
+    out = np.empty(room, np.uint8)
+    cuts = np.empty(room + documents, np.int32)
+    out_offsets = np.zeros(documents + 1, np.int64)
+    o = 0
+    for d in range(documents):
+        start, stop = offsets[d], offsets[d + 1]
+        i = start
+        in_word = False
+        while i < stop:
+            byte = text[i]
+            if _is_upper(byte):
+                if not in_word and i + 1 < stop and _is_upper(text[i + 1]):
+                    end = i + 2
+                    while end < stop and _is_upper(text[end]):
+                        end += 1
+                    if end == stop or not _is_lower(text[end]):
+                        _write_marker(out, cuts, o, o + d, _ALLCAPS, i - start)
+                        o += 3
+                        while i < end:
+                            out[o] = text[i] | _CASE_BIT
+                            cuts[o + d] = i - start
+                            o += 1
+                            i += 1
+                        in_word = True
+                        continue
+                _write_marker(out, cuts, o, o + d, _CAPNEXT if in_word else _TITLE, i - start)
+                o += 3
+                byte |= _CASE_BIT
+                in_word = True
+            elif byte == 0xEE:
+                in_word = False
+                if _is_marker(text, i, stop):
+                    _write_marker(out, cuts, o, o + d, _ESC, i - start)
+                    o += 3
+                    # The literal's first two bytes; its last is written below, so that the
+                    # loop never sees a continuation byte as a character of its own.
+                    for k in range(2):
+                        out[o] = text[i]
+                        cuts[o + d] = i - start
+                        o += 1
+                        i += 1
+                    byte = text[i]
+            elif byte == 0xE2 and escape_metaspace and _is_metaspace(text, i, stop):
+                _write_marker(out, cuts, o, o + d, _ESC, i - start)
+                out[o + 3] = _SPACE
+                cuts[o + 3 + d] = i - start
+                o += 4
+                i += 3
+                in_word = False
+                continue
+            else:
+                in_word = _is_lower(byte)
+            out[o] = byte
+            cuts[o + d] = i - start
+            o += 1
+            i += 1
+        cuts[o + d] = stop - start
+        out_offsets[d + 1] = o
+    return out[:o], out_offsets, cuts[: o + documents]
+
+
+@njit(cache=True, nogil=True)
+def invert(
+    text: NDArray[np.uint8], offsets: NDArray[np.int64], escape_metaspace: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, int, int]:
+    """Returns (source uint8, its offsets int64, document, byte and number in REASONS of the
+    first place that cannot be read; the number is 0 when there is none)."""
+    documents = len(offsets) - 1
+    out = np.empty(len(text), np.uint8)
+    out_offsets = np.zeros(documents + 1, np.int64)
+    o = 0
+    for d in range(documents):
+        start, stop = offsets[d], offsets[d + 1]
+        i = start
+        while i < stop:
+            byte = text[i]
+            if byte != 0xEE or not _is_marker(text, i, stop):
+                out[o] = byte
+                o += 1
+                i += 1
+                continue
+            marker = text[i + 2]
+            i += 3
+            if marker == _ESC:
+                if i < stop and text[i] == 0xEE and _is_marker(text, i, stop):
+                    out[o], out[o + 1], out[o + 2] = 0xEE, 0x80, text[i + 2]
+                    i += 3
+                elif i < stop and text[i] == _SPACE and escape_metaspace:
+                    out[o], out[o + 1], out[o + 2] = 0xE2, 0x96, 0x81
+                    i += 1
+                else:
+                    return out[:0], out_offsets, d, i - 3 - start, 2
+                o += 3
+                continue
+            if i == stop or not _is_lower(text[i]):
+                return out[:0], out_offsets, d, i - 3 - start, 1
+            out[o] = text[i] ^ _CASE_BIT
+            o += 1
+            i += 1
+            while marker == _ALLCAPS and i < stop and _is_lower(text[i]):
+                out[o] = text[i] ^ _CASE_BIT
+                o += 1
+                i += 1
+        out_offsets[d + 1] = o
+    return out[:o], out_offsets, -1, -1, 0

@@ -1,0 +1,217 @@
+"""A scheme: operators, then a segmenter, as data. It turns text into ids and charges, and back.
+
+>>> scheme = Scheme(open_scheme_spec("bytes"))
+>>> ids, charges = scheme.encode("Hi")
+>>> ids.tolist(), charges.tolist(), scheme.decode(ids)
+([76, 109], [1, 1], b'Hi')
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenlab.cuts import CutMap, as_charges, charges_reference, compose_reference
+from tokenlab.errors import DecodingError, EncodingError, InputError
+from tokenlab.ops.normalize import SentencePieceNormalizer
+from tokenlab.ops.operator import Operator
+from tokenlab.ragged import Ragged
+from tokenlab.scheme_spec import ByteLevelSpec, ByteSpec, SchemeSpec, parse_scheme
+from tokenlab.segment.byte import ByteSegmenter
+from tokenlab.segment.byte_level import ByteLevelSegmenter
+from tokenlab.segment.segmenter import Segmenter
+from tokenlab.segment.sentencepiece import MODEL_FILE, SentencePieceSegmenter
+from tokenlab.segment.spelling import cover, cover_reference, spell
+
+PROBE = (
+    "The quick brown fox, iPhone & NASA's McDonald: 1,234.5\n\n  Straße ÉCOLE naïve “quotes” — ½ ﬁ ™\t"
+    "日本語 한국어 العربية 👩‍👩‍👧 e\u0301 \u2581 <s> <unk> <0x41> <|endoftext|> \ue001\ue004 I'LL a\u00a0b\r\n"
+)
+"""Text whose ids are part of a fingerprint: an encoder that changes its mind changes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch in ids: `ids` uint32 and `charges` uint16 in the same rows, `unattributed`
+    int64 a document; charges + unattributed = source bytes."""
+
+    ids: Ragged
+    charges: Ragged
+    unattributed: NDArray[np.int64]
+
+
+class Scheme:
+    """A scheme with its vocabulary, ready to encode. Raises InputError when they do not fit."""
+
+    def __init__(self, spec: SchemeSpec, vocabulary: bytes | None = None) -> None:
+        self.segmenter = _make_segmenter(spec, vocabulary)
+        operators = spec.make_operators()
+        markers = [marker for operator in operators for marker in operator.markers]
+        if isinstance(self.segmenter, SentencePieceSegmenter):
+            if spec.is_trainable:
+                self.segmenter.require_lossless(markers)
+            else:
+                self.segmenter.require_markers(markers)
+                operators += (SentencePieceNormalizer(self.segmenter.files[MODEL_FILE]),)
+        bos = spec.specials.bos
+        if bos is not None and bos != self.segmenter.bos:
+            raise InputError(f"scheme {spec.name} says bos = {bos}, its vocabulary says {self.segmenter.bos}")
+        self.spec = spec if not spec.is_trainable else spec.with_vocab_size(self.segmenter.vocab_size)
+        self.operators: tuple[Operator, ...] = operators
+        self.reversible = all(operator.reversible for operator in operators)
+
+    @classmethod
+    def open(cls, folder: Path) -> Scheme:
+        """The scheme stored in a dataset: `scheme.toml` and `tokenizer/`. Raises InputError."""
+        path = folder / "scheme.toml"
+        try:
+            spec = parse_scheme(path.read_text(), str(path))
+            stored = sorted((folder / "tokenizer").glob("*")) if spec.needs_vocabulary else []
+            vocabulary = stored[0].read_bytes() if stored else None
+        except OSError as error:
+            raise InputError(f"{error.filename}: {error.strerror}; {folder} holds no scheme") from error
+        return cls(spec, vocabulary)
+
+    def rewrite(self, documents: Ragged) -> tuple[Ragged, CutMap]:
+        """The text that the segmenter sees, and its cut map to the source."""
+        text, cuts = documents, CutMap.identity(documents)
+        for operator in self.operators:
+            text, step = operator.apply(text)
+            cuts = step.after(cuts)
+        return text, cuts
+
+    def encode_batch(self, documents: Ragged) -> Encoded:
+        """Ids and charges of a uint8 batch of valid UTF-8.
+
+        Raises EncodingError, with the document's index in the batch, for a document whose
+        ids do not spell it or a charge over 65,535 bytes.
+        """
+        text, cuts = self.rewrite(documents)
+        ids = self.segmenter.split(text)
+        charges = self.charge(ids, text, cuts)
+        return Encoded(ids, charges, cuts.unattributed(documents.lengths))
+
+    def charge(self, ids: Ragged, text: Ragged, cuts: CutMap) -> Ragged:
+        """Charges (uint16) of ids that must spell `text`. Raises EncodingError as `encode_batch`."""
+        charges = cuts.charges(cover(ids, self.segmenter.token_bytes, text))
+        try:
+            return Ragged(as_charges(charges.values), charges.offsets)
+        except OverflowError as error:
+            token = error.args[0]
+            document = int(np.searchsorted(charges.offsets, token, side="right")) - 1
+            raise EncodingError(
+                document,
+                f"token {token - int(charges.offsets[document])} stands for {charges.values[token]:,} source bytes; "
+                "a sidecar holds at most 65,535, and tokenlab never clips",
+            ) from error
+
+    def restore(self, ids: Ragged) -> tuple[Ragged, Ragged]:
+        """(source, text) of a batch of ids, both uint8; the source of a scheme that is not
+        reversible is the normal form. Raises DecodingError for ids that no encoder emits as
+        far as the operators can tell; `encode_batch` of the source tells the rest."""
+        text = spell(ids, self.segmenter.token_bytes)
+        source = text
+        for operator in reversed(self.operators):
+            source = operator.invert(source)
+        return source, text
+
+    @overload
+    def encode(self, text: str | bytes) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]: ...
+    @overload
+    def encode(
+        self, text: Sequence[str | bytes]
+    ) -> tuple[list[NDArray[np.uint32]], list[NDArray[np.uint16]]]: ...
+    def encode(self, text: str | bytes | Sequence[str | bytes]) -> Any:
+        """Ids (uint32) and charges (uint16) of a document, or a list of each for a sequence.
+
+        BOS is not among them; a dataset puts it before each document. A document's charges
+        sum to its UTF-8 length, less what a normaliser strips from its ends. Raises
+        InputError for text that is not valid UTF-8, EncodingError as `encode_batch`.
+        """
+        single = isinstance(text, str | bytes)
+        documents = [text] if single else list(text)
+        encoded = self.encode_batch(Ragged.from_bytes([_utf8(d, i) for i, d in enumerate(documents)]))
+        ids, charges = list(encoded.ids), list(encoded.charges)
+        return (ids[0], charges[0]) if single else (ids, charges)
+
+    @overload
+    def decode(self, ids: NDArray[Any] | Sequence[int]) -> bytes: ...
+    @overload
+    def decode(self, ids: Sequence[NDArray[Any] | Sequence[int]]) -> list[bytes]: ...
+    def decode(self, ids: Any) -> Any:
+        """The source bytes of one document's ids, or a list for a sequence of documents.
+
+        A scheme that is not reversible gives the normal form. Raises DecodingError for ids
+        outside the vocabulary, and for text that no encoder of a reversible scheme emits.
+        """
+        single = len(ids) == 0 or np.ndim(ids[0]) == 0
+        batch = Ragged.from_rows([ids] if single else ids, np.uint32)
+        source, text = self.restore(batch)
+        if self.reversible:
+            again, _ = self.rewrite(source)
+            if again.offsets.tolist() != text.offsets.tolist() or again.values.tobytes() != text.values.tobytes():
+                document = next(i for i, (a, b) in enumerate(zip(again, text, strict=True)) if bytes(a) != bytes(b))
+                raise DecodingError(document, 0, "no encoder of this scheme emits these ids")
+        decoded = source.tobytes()
+        return decoded[0] if single else decoded
+
+    def encode_reference(self, document: bytes) -> tuple[list[int], list[int]]:
+        """One document's ids and charges by the slow, obvious twin of every step."""
+        text, cuts = document, list(range(len(document) + 1))
+        for operator in self.operators:
+            text, step = operator.apply_reference(text)
+            cuts = compose_reference(cuts, step)
+        ids = self.segmenter.split_reference(Ragged.from_bytes([text]))[0].tolist()
+        ends = cover_reference(ids, self._token_bytes, text)
+        return ids, charges_reference(cuts, ends)
+
+    @cached_property
+    def _token_bytes(self) -> list[bytes]:
+        return self.segmenter.token_bytes.tobytes()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides about ids: the scheme's TOML, vocabulary digests, backend versions and
+        the digest of the probe's ids; `fingerprint` is the sha256 of it all."""
+        probe = self.encode_batch(Ragged.from_bytes([PROBE.encode()])).ids.values
+        parts = {
+            "scheme_sha256": hashlib.sha256(self.spec.to_toml().encode()).hexdigest(),
+            "vocabulary_sha256": {
+                name: hashlib.sha256(data).hexdigest() for name, data in self.segmenter.files.items()
+            },
+            "backends": self.segmenter.backends,
+            "probe_ids_sha256": hashlib.sha256(probe.astype("<u4").tobytes()).hexdigest(),
+        }
+        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+        return {"fingerprint": hashlib.sha256(canonical.encode()).hexdigest(), **parts}
+
+
+def _make_segmenter(spec: SchemeSpec, vocabulary: bytes | None) -> Segmenter:
+    if isinstance(spec.segmenter, ByteSpec):
+        if vocabulary is not None:
+            raise InputError(f"scheme {spec.name} has no vocabulary file; leave --tokenizer out")
+        return ByteSegmenter()
+    if vocabulary is None:
+        hint = "train one with `tokenlab build`, or give --tokenizer FILE" if spec.is_trainable else "give --tokenizer FILE"
+        raise InputError(f"scheme {spec.name} needs a vocabulary: {hint}")
+    if isinstance(spec.segmenter, ByteLevelSpec):
+        return ByteLevelSegmenter(vocabulary)
+    return SentencePieceSegmenter(vocabulary)
+
+
+def _utf8(document: str | bytes, index: int) -> bytes:
+    try:
+        if isinstance(document, str):
+            return document.encode()
+        document.decode()
+        return document
+    except UnicodeError as error:
+        raise InputError(f"document {index}: not valid UTF-8: {error}") from error
