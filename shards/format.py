@@ -111,7 +111,9 @@ def read_header(path: Path) -> tuple[ShardFormat, int]:
         raise ShardError(f"{path}: header says magic {magic} version {version}; known: {known}")
     expected = HEADER_BYTES + count * form.dtype.itemsize
     if count < 0 or size != expected:
-        raise ShardError(f"{path}: header promises {count:,} values ({expected:,} bytes), the file has {size:,}")
+        raise ShardError(
+            f"{path}: header promises {count:,} values ({expected:,} bytes), the file has {size:,}"
+        )
     return form, count
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenlab.errors import DecodingError, EncodingError, InputError, TokenlabError
     from tokenlab.scheme import Scheme
-    from tokenlab.verify import verify
+    from tokenlab.verification import verify
     from tokenlab.vocabulary import load_scheme
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ _HOMES = {
     "TokenlabError": "tokenlab.errors",
     "Scheme": "tokenlab.scheme",
     "load_scheme": "tokenlab.vocabulary",
-    "verify": "tokenlab.verify",
+    "verify": "tokenlab.verification",
 }
 
 

@@ -92,7 +92,8 @@ class CutMap:
         first = self.positions[self.offsets[:-1] + documents].astype(np.int64)
         last = self.positions[self.offsets[1:] + documents].astype(np.int64)
         # A document of no output has one cut: everything in it is unattributed.
-        return source_lengths - (last - first)
+        stripped: NDArray[np.int64] = source_lengths - (last - first)
+        return stripped
 
 
 def compose_reference(first: list[int], second: list[int]) -> list[int]:
@@ -102,7 +103,7 @@ def compose_reference(first: list[int], second: list[int]) -> list[int]:
 
 def charges_reference(cuts: list[int], ends: list[int]) -> list[int]:
     """One document's charges, in plain Python: the twin of the kernel."""
-    starts = [0, *ends[:-1]]
+    starts = [0, *ends][:-1]
     return [cuts[end] - cuts[start] for start, end in zip(starts, ends, strict=True)]
 
 

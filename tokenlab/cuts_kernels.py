@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tokenlab.jit import kernel
 
-@njit(cache=True, nogil=True)
+
+@kernel
 def compose(
     second: NDArray[np.int32],
     second_offsets: NDArray[np.int64],
@@ -23,7 +24,7 @@ def compose(
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def charge(
     ends: NDArray[np.int32],
     token_offsets: NDArray[np.int64],

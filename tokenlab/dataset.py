@@ -85,7 +85,9 @@ def _chunks(tokens: list[Path], sidecars: list[Path]) -> Iterator[tuple[NDArray[
         ids = open_shard(path)
         charges = open_shard(sidecars[index]) if sidecars else np.zeros(0, np.uint16)
         if sidecars and len(charges) != len(ids):
-            raise ShardError(f"{sidecars[index]}: {len(charges):,} charges for the {len(ids):,} tokens of {path}")
+            raise ShardError(
+                f"{sidecars[index]}: {len(charges):,} charges for the {len(ids):,} tokens of {path}"
+            )
         for start in range(0, len(ids), BATCH_TOKENS):
             yield ids[start : start + BATCH_TOKENS], charges[start : start + BATCH_TOKENS]
 
@@ -98,11 +100,15 @@ def _batch(
     is_bos = ids == bos
     starts = np.flatnonzero(is_bos)
     if len(starts) == 0 or starts[0] != 0:
-        raise DocumentError("tokens stand before the first BOS", document=first, expected=bos, found=int(ids[0]))
+        raise DocumentError(
+            "tokens stand before the first BOS", document=first, expected=bos, found=int(ids[0])
+        )
     if with_charges and charges[starts].any():
         d = int(np.flatnonzero(charges[starts])[0])
         raise DocumentError("BOS is charged", document=first + d, expected=0, found=int(charges[starts[d]]))
     # Document d begins behind its own BOS, and d BOS stand before that.
     offsets = np.append(starts - np.arange(len(starts)), len(ids) - len(starts)).astype(np.int64)
     body = ids[~is_bos].astype(np.uint32)
-    return TokenBatch(first, Ragged(body, offsets), Ragged(charges[~is_bos], offsets) if with_charges else None)
+    return TokenBatch(
+        first, Ragged(body, offsets), Ragged(charges[~is_bos], offsets) if with_charges else None
+    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,9 @@ class Ragged:
         if self.offsets.dtype != np.int64 or self.offsets.ndim != 1 or len(self.offsets) == 0:
             raise ValueError("offsets must be a one-dimensional int64 array of at least one entry")
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
-            raise ValueError(f"offsets run {self.offsets[0]}..{self.offsets[-1]}, values 0..{len(self.values)}")
+            raise ValueError(
+                f"offsets run {self.offsets[0]}..{self.offsets[-1]}, values 0..{len(self.values)}"
+            )
 
     @classmethod
     def from_bytes(cls, rows: Sequence[bytes]) -> Ragged:
@@ -47,6 +50,15 @@ class Ragged:
         arrays = [np.asarray(row, dtype=dtype) for row in rows]
         values = np.concatenate(arrays) if arrays else np.zeros(0, dtype)
         return cls(values, offsets_of([len(row) for row in arrays]))
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[Ragged], dtype: Any) -> Ragged:
+        """The rows of all batches in one; of no batches, no rows of `dtype`."""
+        if len(batches) == 1:
+            return batches[0]
+        values = [batch.values for batch in batches] or [np.zeros(0, dtype)]
+        lengths = [batch.lengths for batch in batches] or [np.zeros(0, np.int64)]
+        return cls(np.concatenate(values), offsets_of(np.concatenate(lengths)))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -77,11 +89,17 @@ class Ragged:
             return self
         return Ragged(self.values[np.repeat(keep, self.lengths)], offsets_of(self.lengths[keep]))
 
+    def first_difference(self, other: Ragged) -> int | None:
+        """The first row that is not the same in `other` (of as many rows), or None."""
+        if np.array_equal(self.offsets, other.offsets) and np.array_equal(self.values, other.values):
+            return None
+        return next(row for row in range(len(self)) if not np.array_equal(self[row], other[row]))
+
     def tobytes(self) -> list[bytes]:
         """The rows of a uint8 batch as Python bytes."""
         flat = self.values.tobytes()
         bounds = self.offsets.tolist()
-        return [flat[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [flat[a:b] for a, b in pairwise(bounds)]
 
 
 def offsets_of(lengths: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:

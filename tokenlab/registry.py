@@ -13,14 +13,16 @@ from tokenlab.ops.caseops import CaseOps
 from tokenlab.ops.escape import Escape
 from tokenlab.ops.operator import Operator
 
-OPERATORS: dict[str, Callable[..., Operator]] = {operator.name: operator for operator in (CaseOps, Escape)}
+OPERATORS: dict[str, Callable[..., Operator]] = {CaseOps.name: CaseOps, Escape.name: Escape}
 
 _BUILT_IN = files("tokenlab") / "schemes"
 
 
 def scheme_names() -> list[str]:
     """Names of the built-in schemes, sorted."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def scheme_text(name: str) -> str:
@@ -30,7 +32,7 @@ def scheme_text(name: str) -> str:
     path = Path(name)
     if path.suffix != ".toml":
         raise InputError(
-            f"unknown scheme {name!r}; built-in: {', '.join(scheme_names())}; or give the path of a .toml file"
+            f"unknown scheme {name!r}; built-in: {', '.join(scheme_names())}; or a path ending in .toml"
         )
     try:
         return path.read_text()
@@ -48,7 +50,9 @@ def make_operator(entry: str | Mapping[str, Any]) -> Operator:
     known = inspect.signature(factory).parameters
     for parameter, value in parameters.items():
         if parameter not in known:
-            raise InputError(f"operator {name!r} has no parameter {parameter!r}; it has: {', '.join(known) or 'none'}")
+            raise InputError(
+                f"operator {name!r} has no parameter {parameter!r}; it has: {', '.join(known) or 'none'}"
+            )
         if not isinstance(value, type(known[parameter].default)):
             raise InputError(f"operator {name!r}: {parameter} = {value!r} has the wrong type")
     return factory(**parameters)

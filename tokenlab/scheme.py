@@ -33,7 +33,8 @@ from tokenlab.segment.spelling import cover, cover_reference, spell
 
 PROBE = (
     "The quick brown fox, iPhone & NASA's McDonald: 1,234.5\n\n  Straße ÉCOLE naïve “quotes” — ½ ﬁ ™\t"
-    "日本語 한국어 العربية 👩‍👩‍👧 e\u0301 \u2581 <s> <unk> <0x41> <|endoftext|> \ue001\ue004 I'LL a\u00a0b\r\n"
+    "日本語 한국어 العربية 👩‍👩‍👧 e\u0301 \u2581 <s> <unk> <0x41> <|endoftext|> \ue001\ue004 I'LL "
+    "a\u00a0b\r\n"
 )
 """Text whose ids are part of a fingerprint: an encoder that changes its mind changes them."""
 
@@ -88,6 +89,13 @@ class Scheme:
             cuts = step.after(cuts)
         return text, cuts
 
+    def rewrite_losslessly(self, documents: Ragged) -> Ragged:
+        """The text of the reversible operators alone: what a normaliser would have to keep."""
+        for operator in self.operators:
+            if operator.reversible:
+                documents, _ = operator.apply(documents)
+        return documents
+
     def encode_batch(self, documents: Ragged) -> Encoded:
         """Ids and charges of a uint8 batch of valid UTF-8.
 
@@ -109,22 +117,25 @@ class Scheme:
             document = int(np.searchsorted(charges.offsets, token, side="right")) - 1
             raise EncodingError(
                 document,
-                f"token {token - int(charges.offsets[document])} stands for {charges.values[token]:,} source bytes; "
-                "a sidecar holds at most 65,535, and tokenlab never clips",
+                f"token {token - int(charges.offsets[document])} stands for {charges.values[token]:,} source "
+                "bytes; a sidecar holds at most 65,535, and tokenlab never clips",
             ) from error
 
-    def restore(self, ids: Ragged) -> tuple[Ragged, Ragged]:
-        """(source, text) of a batch of ids, both uint8; the source of a scheme that is not
-        reversible is the normal form. Raises DecodingError for ids that no encoder emits as
-        far as the operators can tell; `encode_batch` of the source tells the rest."""
-        text = spell(ids, self.segmenter.token_bytes)
-        source = text
+    def read_back(self, text: Ragged) -> Ragged:
+        """The source (uint8) of a batch of rewritten text; for a scheme that is not reversible
+        the normal form, read back as far as its operators go.
+
+        Raises DecodingError for text that the operators cannot have written, as far as they
+        can tell; that `rewrite` of the source gives the same text again tells the rest.
+        """
         for operator in reversed(self.operators):
-            source = operator.invert(source)
-        return source, text
+            text = operator.invert(text)
+        return text
 
     @overload
-    def encode(self, text: str | bytes) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]: ...
+    def encode(  # type: ignore[overload-overlap]  # a str is a sequence of str, but a document here
+        self, text: str | bytes
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]: ...
     @overload
     def encode(
         self, text: Sequence[str | bytes]
@@ -136,11 +147,11 @@ class Scheme:
         sum to its UTF-8 length, less what a normaliser strips from its ends. Raises
         InputError for text that is not valid UTF-8, EncodingError as `encode_batch`.
         """
-        single = isinstance(text, str | bytes)
-        documents = [text] if single else list(text)
-        encoded = self.encode_batch(Ragged.from_bytes([_utf8(d, i) for i, d in enumerate(documents)]))
-        ids, charges = list(encoded.ids), list(encoded.charges)
-        return (ids[0], charges[0]) if single else (ids, charges)
+        if isinstance(text, str | bytes):
+            ids, charges = self.encode([text])
+            return ids[0], charges[0]
+        encoded = self.encode_batch(Ragged.from_bytes([_utf8(d, i) for i, d in enumerate(text)]))
+        return list(encoded.ids), list(encoded.charges)
 
     @overload
     def decode(self, ids: NDArray[Any] | Sequence[int]) -> bytes: ...
@@ -154,12 +165,10 @@ class Scheme:
         """
         single = len(ids) == 0 or np.ndim(ids[0]) == 0
         batch = Ragged.from_rows([ids] if single else ids, np.uint32)
-        source, text = self.restore(batch)
-        if self.reversible:
-            again, _ = self.rewrite(source)
-            if again.offsets.tolist() != text.offsets.tolist() or again.values.tobytes() != text.values.tobytes():
-                document = next(i for i, (a, b) in enumerate(zip(again, text, strict=True)) if bytes(a) != bytes(b))
-                raise DecodingError(document, 0, "no encoder of this scheme emits these ids")
+        text = spell(batch, self.segmenter.token_bytes)
+        source = self.read_back(text)
+        if self.reversible and (d := self.rewrite(source)[0].first_difference(text)) is not None:
+            raise DecodingError(d, 0, "no encoder of this scheme emits these ids")
         decoded = source.tobytes()
         return decoded[0] if single else decoded
 
@@ -200,7 +209,11 @@ def _make_segmenter(spec: SchemeSpec, vocabulary: bytes | None) -> Segmenter:
             raise InputError(f"scheme {spec.name} has no vocabulary file; leave --tokenizer out")
         return ByteSegmenter()
     if vocabulary is None:
-        hint = "train one with `tokenlab build`, or give --tokenizer FILE" if spec.is_trainable else "give --tokenizer FILE"
+        hint = (
+            "train one with `tokenlab build`, or give --tokenizer FILE"
+            if spec.is_trainable
+            else "give --tokenizer FILE"
+        )
         raise InputError(f"scheme {spec.name} needs a vocabulary: {hint}")
     if isinstance(spec.segmenter, ByteLevelSpec):
         return ByteLevelSegmenter(vocabulary)

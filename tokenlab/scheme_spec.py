@@ -28,7 +28,9 @@ class SentencePieceSpec(
     character_coverage: float = 0.999
 
 
-class ByteLevelSpec(msgspec.Struct, tag="byte-level", tag_field="kind", forbid_unknown_fields=True, frozen=True):
+class ByteLevelSpec(
+    msgspec.Struct, tag="byte-level", tag_field="kind", forbid_unknown_fields=True, frozen=True
+):
     """A byte-level BPE vocabulary; `split` names one of `SPLIT_PATTERNS`."""
 
     vocab_size: int | None = None

@@ -37,7 +37,9 @@ class VocabularySample:
     def record(self) -> dict[str, Any]:
         """What a manifest keeps of it."""
         kept = asdict(self) | {"documents": len(self.documents), "bytes": sum(map(len, self.documents))}
-        return kept | {"rule": f"first {WINDOW_BYTES} bytes of train, drawn without replacement to {SAMPLE_BYTES}"}
+        return kept | {
+            "rule": f"first {WINDOW_BYTES} bytes of train, drawn without replacement to {SAMPLE_BYTES}"
+        }
 
 
 def sample_training_documents(corpus: Corpus, *, val_docs: int, seed: int) -> VocabularySample:

@@ -37,7 +37,9 @@ class Ledger:
     charged_bytes: int = 0
     unattributed_bytes: int = 0
 
-    def post(self, source_lengths: NDArray[np.int64], charges: Ragged, unattributed: NDArray[np.int64]) -> None:
+    def post(
+        self, source_lengths: NDArray[np.int64], charges: Ragged, unattributed: NDArray[np.int64]
+    ) -> None:
         """Enter a batch of documents, one BOS each; `charges` are without BOS.
 
         Raises ImbalanceError for the first document that does not balance, entering nothing.

@@ -30,9 +30,9 @@ METASPACE = "\u2581"
 class CaseOps:
     """The `caseops` operator."""
 
-    name = "caseops"
-    reversible = True
-    markers = (TITLE, ALLCAPS, CAPNEXT, ESC)
+    name: str = "caseops"
+    reversible: bool = True
+    markers: tuple[str, ...] = (TITLE, ALLCAPS, CAPNEXT, ESC)
 
     def __init__(self, *, escape_metaspace: bool = True) -> None:
         self.escape_metaspace = escape_metaspace

@@ -7,8 +7,9 @@ E2 96 81. The text is valid UTF-8, so such a triple is always that character.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tokenlab.jit import inlined, kernel
 
 _TITLE, _ALLCAPS, _CAPNEXT, _ESC = 0x81, 0x82, 0x83, 0x84
 _SPACE = 0x20
@@ -20,32 +21,32 @@ REASONS = {
 }
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_upper(byte: int) -> bool:
     return 0x41 <= byte <= 0x5A
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_lower(byte: int) -> bool:
     return 0x61 <= byte <= 0x7A
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_letter(byte: int) -> bool:
-    return _is_lower(byte | _CASE_BIT)
+    return 0x61 <= (byte | _CASE_BIT) <= 0x7A
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_marker(text: NDArray[np.uint8], i: int, stop: int) -> bool:
     return i + 2 < stop and text[i + 1] == 0x80 and _TITLE <= text[i + 2] <= _ESC
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_metaspace(text: NDArray[np.uint8], i: int, stop: int) -> bool:
     return i + 2 < stop and text[i + 1] == 0x96 and text[i + 2] == 0x81
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _room(text: NDArray[np.uint8]) -> int:
     """An upper bound of the output: every capital and every possible escape takes a marker."""
     extra = 0
@@ -54,7 +55,7 @@ def _room(text: NDArray[np.uint8]) -> int:
     return len(text) + extra
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _write_marker(
     out: NDArray[np.uint8], cuts: NDArray[np.int32], o: int, c: int, last: int, consumed: int
 ) -> None:
@@ -62,7 +63,7 @@ def _write_marker(
     cuts[c], cuts[c + 1], cuts[c + 2] = consumed, consumed, consumed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def apply(
     text: NDArray[np.uint8], offsets: NDArray[np.int64], escape_metaspace: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32]]:
@@ -105,7 +106,7 @@ def apply(
                     o += 3
                     # The literal's first two bytes; its last is written below, so that the
                     # loop never sees a continuation byte as a character of its own.
-                    for k in range(2):
+                    for _ in range(2):
                         out[o] = text[i]
                         cuts[o + d] = i - start
                         o += 1
@@ -130,7 +131,7 @@ def apply(
     return out[:o], out_offsets, cuts[: o + documents]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert(
     text: NDArray[np.uint8], offsets: NDArray[np.int64], escape_metaspace: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, int, int]:

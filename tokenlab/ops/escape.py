@@ -16,9 +16,9 @@ from tokenlab.ragged import Ragged
 class Escape:
     """The `escape` operator."""
 
-    name = "escape"
-    reversible = True
-    markers = (ESC,)
+    name: str = "escape"
+    reversible: bool = True
+    markers: tuple[str, ...] = (ESC,)
 
     def apply(self, text: Ragged) -> tuple[Ragged, CutMap]:
         """Write what needs it as an escape; see `Operator.apply`."""

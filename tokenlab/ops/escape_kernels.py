@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tokenlab.jit import inlined, kernel
 
-@njit(cache=True, nogil=True, inline="always")
+
+@inlined
 def _kind(text: NDArray[np.uint8], i: int, stop: int) -> int:
     """1 when U+2581 stands at byte `i`, 2 when ESC does, else 0."""
     if i + 2 >= stop:
@@ -19,7 +20,7 @@ def _kind(text: NDArray[np.uint8], i: int, stop: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count(text: NDArray[np.uint8]) -> int:
     """How many characters of a flat batch need an escape, or are one."""
     found = 0
@@ -30,7 +31,7 @@ def count(text: NDArray[np.uint8]) -> int:
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def apply(
     text: NDArray[np.uint8], offsets: NDArray[np.int64], escapes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int32]]:
@@ -66,7 +67,7 @@ def apply(
     return out[:o], out_offsets, cuts[: o + documents]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert(
     text: NDArray[np.uint8], offsets: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, int]:

@@ -17,7 +17,7 @@ What is lost cannot be restored: `reversible` is False, and `invert` is the iden
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,7 @@ class SentencePieceNormalizer:
     markers: tuple[str, ...] = ()
 
     def __init__(self, model_proto: bytes) -> None:
+        self._model_proto = model_proto
         model = parse_model(model_proto)
         if not model.escape_whitespaces:
             raise InputError(
@@ -82,6 +83,16 @@ class SentencePieceNormalizer:
     def invert(self, text: Ragged) -> Ragged:
         """The normal form itself."""
         return text
+
+    def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
+        """SentencePiece itself; see `normalize_reference`."""
+        return normalize_reference(self._processor, text)
+
+    @cached_property
+    def _processor(self) -> sentencepiece.SentencePieceProcessor:
+        from sentencepiece import SentencePieceProcessor
+
+        return SentencePieceProcessor(model_proto=self._model_proto)
 
 
 def normalize_reference(

@@ -10,8 +10,9 @@ input like any other.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tokenlab.jit import kernel
 
 SPACE = 0x20
 
@@ -23,7 +24,7 @@ _UNCHANGED = 2  # in the source, one character that no rule and no symbol begins
 _NO_ROOM = -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def normalize(
     source: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -75,7 +76,7 @@ def normalize(
     return out[:written], out_offsets, positions[: written + documents]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _document(
     source: NDArray[np.uint8],
     start: int,
@@ -208,7 +209,7 @@ def _document(
     return w
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _match(
     source: NDArray[np.uint8],
     at: int,
@@ -259,7 +260,7 @@ def _match(
     return _UNCHANGED, min(length, stop - at), at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _emit(
     chunk: NDArray[np.uint8],
     i: int,
@@ -287,7 +288,7 @@ def _emit(
     return w
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _refine(
     source: NDArray[np.uint8],
     start: int,

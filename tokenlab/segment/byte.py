@@ -31,4 +31,8 @@ class ByteSegmenter:
 
     def piece(self, token: int) -> str:
         """See `Segmenter.piece`."""
-        return ("<pad>", "<s>", "</s>", "<unk>")[token] if token < FIRST_BYTE else f"<0x{token - FIRST_BYTE:02X}>"
+        return (
+            ("<pad>", "<s>", "</s>", "<unk>")[token]
+            if token < FIRST_BYTE
+            else f"<0x{token - FIRST_BYTE:02X}>"
+        )

@@ -49,7 +49,12 @@ class ByteLevelSegmenter:
         self._pieces = {i: piece for piece, i in (vocabulary | specials).items()}
         self.vocab_size = max(self._pieces) + 1
         self.bos = _find_bos(specials)
-        self._plain = content | {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+        self._plain = content | {
+            "added_tokens": [],
+            "post_processor": None,
+            "truncation": None,
+            "padding": None,
+        }
         unbyte = {character: byte for byte, character in byte_characters().items()}
         rows = [b""] * self.vocab_size
         for piece, i in vocabulary.items():
@@ -80,7 +85,7 @@ class ByteLevelSegmenter:
 
     def piece(self, token: int) -> str:
         """See `Segmenter.piece`."""
-        return self._pieces.get(token, f"<unused {token}>")
+        return str(self._pieces.get(token, f"<unused {token}>"))
 
 
 def _parse(data: bytes) -> dict[str, Any]:
@@ -94,9 +99,13 @@ def _parse(data: bytes) -> dict[str, Any]:
     if kind != "BPE" or not byte_level:
         raise InputError(f"the tokenizer.json holds a {kind} model; this scheme needs byte-level BPE")
     if normalizer is not None:
-        raise InputError(f"the tokenizer.json normalises text ({normalizer.get('type')}) and so cannot be reversed")
+        raise InputError(
+            f"the tokenizer.json normalises text ({normalizer.get('type')}) and so cannot be reversed"
+        )
     if '"add_prefix_space": true' in json.dumps(content.get("pre_tokenizer")):
-        raise InputError("the tokenizer.json puts a space before every text (add_prefix_space) and so cannot be reversed")
+        raise InputError(
+            "the tokenizer.json puts a space before every text (add_prefix_space) and so cannot be reversed"
+        )
     return dict(content)
 
 
@@ -141,7 +150,9 @@ def train_byte_level(texts: Iterable[bytes], *, vocab_size: int, split: str) -> 
     if split not in SPLIT_PATTERNS:
         raise InputError(f"unknown split {split!r}; known: {', '.join(SPLIT_PATTERNS)}")
     if vocab_size < len(SPECIALS) + 256:
-        raise InputError(f"a byte-level vocabulary has at least {len(SPECIALS) + 256} ids, asked for {vocab_size}")
+        raise InputError(
+            f"a byte-level vocabulary has at least {len(SPECIALS) + 256} ids, asked for {vocab_size}"
+        )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -159,7 +170,9 @@ def train_byte_level(texts: Iterable[bytes], *, vocab_size: int, split: str) -> 
     tokenizer.train_from_iterator((text.decode() for text in texts), trainer)
     if tokenizer.get_vocab_size() != vocab_size:
         most = tokenizer.get_vocab_size()
-        raise InputError(f"the text fills at most {most} pieces, not {vocab_size}: pass --vocab-size {most} or more text")
+        raise InputError(
+            f"the text fills at most {most} pieces, not {vocab_size}: pass --vocab-size {most} or more text"
+        )
     content = json.loads(tokenizer.to_str())
     merged = {"".join(pair) for pair in content["model"]["merges"]}
     if merged & set(SPECIALS):

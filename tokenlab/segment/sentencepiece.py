@@ -47,7 +47,9 @@ class SentencePieceSegmenter:
         self.vocab_size = len(self.model.pieces)
         self.bos = self.model.bos_id
         if not 0 <= self.bos < self.vocab_size:
-            raise InputError("the SentencePiece model has no BOS piece; tokenlab opens every document with it")
+            raise InputError(
+                "the SentencePiece model has no BOS piece; tokenlab opens every document with it"
+            )
         self.fast = supports_sentencepiece(self.model)
         self.backends = {"sentencepiece": version("sentencepiece")} | (BACKEND if self.fast else {})
         self.token_bytes = Ragged.from_bytes([spelled_by(piece) for piece in self.model.pieces])
@@ -68,7 +70,9 @@ class SentencePieceSegmenter:
 
     def split_reference(self, text: Ragged) -> Ragged:
         """See `Segmenter.split_reference`: SentencePiece itself, without its normaliser."""
-        return self._spelled(Ragged.from_rows(self._processor.encode(text.tobytes(), num_threads=1), np.uint32))
+        return self._spelled(
+            Ragged.from_rows(self._processor.encode(text.tobytes(), num_threads=1), np.uint32)
+        )
 
     def _spelled(self, ids: Ragged) -> Ragged:
         unknown = np.flatnonzero(ids.values == self.model.unk_id)
@@ -88,7 +92,9 @@ class SentencePieceSegmenter:
         and holds each marker whole (training with `user_defined_symbols`)."""
         model = self.model
         if model.charsmap:
-            reason = f"it normalises text ({model.normalizer_name}); train with normalization_rule_name=identity"
+            reason = (
+                f"it normalises text ({model.normalizer_name}); train with normalization_rule_name=identity"
+            )
         elif model.remove_extra_whitespaces:
             reason = "it removes whitespace; train with remove_extra_whitespaces=false"
         elif model.add_dummy_prefix:
@@ -160,10 +166,14 @@ def train_sentencepiece(
 def _training_failure(vocab_size: int, message: str) -> str:
     most = re.search(r"Vocabulary size too high.*value <= (\d+)", message)
     if most:
-        return f"the text fills at most {most[1]} pieces, not {vocab_size}: pass --vocab-size {most[1]} or more text"
+        return f"the text fills {most[1]} pieces, not {vocab_size}: pass --vocab-size {most[1]} or more text"
     least = re.search(r"Vocabulary size is smaller than required_chars. (\d+) vs (\d+)", message)
     if least:
-        return f"a vocabulary of {vocab_size} is too small: bytes, markers and characters alone take {least[2]}"
+        return (
+            f"a vocabulary of {vocab_size} is too small: bytes, markers and characters alone take {least[2]}"
+        )
     if "sentences_.empty()" in message:
         return "there is no text to train a vocabulary on"
-    return f"SentencePiece cannot train a vocabulary of {vocab_size} on this text: {' '.join(message.split())}"
+    return (
+        f"SentencePiece cannot train a vocabulary of {vocab_size} on this text: {' '.join(message.split())}"
+    )

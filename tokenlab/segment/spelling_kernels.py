@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tokenlab.jit import kernel
 
-@njit(cache=True, nogil=True)
+
+@kernel
 def cover(
     ids: NDArray[Any],
     id_offsets: NDArray[np.int64],
@@ -42,7 +43,7 @@ def cover(
     return ends, -1, -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def spell(
     ids: NDArray[Any],
     id_offsets: NDArray[np.int64],

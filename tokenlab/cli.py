@@ -1,0 +1,274 @@
+"""The command line. Imports stand inside the commands, so that `--help` comes at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenlab.errors import TokenlabError
+
+app = typer.Typer(
+    name="tokenlab",
+    help="Token shards with byte-exact accounting, and the proof of them.",
+    epilog="\b\nStart here:\n"
+    "  tokenlab build --scheme caseops --output out/caseops\n"
+    "  tokenlab verify out/caseops",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+INTERRUPTED = 130
+
+
+class OnBadDocument(StrEnum):
+    """What to do with a row that is no document."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+class SplitName(StrEnum):
+    """A split of a dataset."""
+
+    val = "val"
+    train = "train"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
+Docs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--docs", metavar="PATH", help="The source documents, as `build --input` took them (repeatable)."
+    ),
+]
+TextField = Annotated[str | None, typer.Option(help="Field of the documents' text, if not the manifest's.")]
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  tokenlab build --scheme caseops --output out/caseops\n"
+    "  tokenlab build --scheme bpe --input docs.jsonl.zst --val-docs 50 --vocab-size 1024 --output out/bpe\n"
+    "  tokenlab build --scheme caseops-v1 --tokenizer published.model --input 'web/*.parquet' \\\n"
+    "      --val-docs 50000 --output out/v1"
+)
+def build(
+    scheme: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE.toml", help="A built-in scheme (see `tokenlab schemes`) or a scheme file."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the dataset goes; it is there whole or not at all.")
+    ],
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH…|fineweb",
+            help="Documents: jsonl, jsonl.gz, jsonl.zst, parquet, txt, globs; `fineweb` streams FineWeb. "
+            "Left out: the prose that Python carries.",
+        ),
+    ] = None,
+    val_docs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The first N documents are validation. Needed with --input."),
+    ] = None,
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Ids of a vocabulary trained here (default: the scheme's)."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Use this sentencepiece .model or tokenizer.json; train none."),
+    ] = None,
+    text_field: Annotated[
+        str, typer.Option(metavar="NAME", help="Field (jsonl) or column (parquet) of the text.")
+    ] = "text",
+    limit_docs: Annotated[
+        int | None, typer.Option(metavar="N", help="Take the first N documents only.")
+    ] = None,
+    on_bad_document: Annotated[
+        OnBadDocument, typer.Option(help="Stop at a row that is no document, or skip and list it.")
+    ] = OnBadDocument.stop,
+    shard_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens of a shard.")] = 100_000_000,
+    train_bytes: Annotated[
+        bool, typer.Option("--train-bytes", help="Write byte sidecars for train too.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes (default: one a core). The output does not depend on it."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the vocabulary's sample and of the comparison sample.")
+    ] = 0,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace the dataset at --output, or an unfinished other build of it."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved plan and a forecast; write nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Turn documents into token shards and byte sidecars, every byte accounted for.
+
+    A killed or interrupted build goes on where it stopped when the same command is run
+    again. Nothing that changes a score has a hidden default: it is printed and recorded.
+    """
+    from tokenlab.build import BuildOptions, make_plan
+    from tokenlab.build import build as run_build
+    from tokenlab.report import build_json, build_text, plan_text
+    from tokenlab.terminal import stderr_progress
+
+    plan = make_plan(
+        BuildOptions(
+            scheme=scheme,
+            output=output,
+            inputs=tuple(input) if input is not None else None,
+            text_field=text_field,
+            limit_docs=limit_docs,
+            val_docs=val_docs,
+            vocab_size=vocab_size,
+            tokenizer=tokenizer,
+            shard_tokens=shard_tokens,
+            train_bytes=train_bytes,
+            workers=workers if workers is not None else len(os.sched_getaffinity(0)),
+            seed=seed,
+            force=force,
+            on_bad_document=on_bad_document.value,
+        )
+    )
+    if dry_run:
+        _print(plan_text(plan, stderr_progress(), as_json=json))
+        return
+    report = run_build(plan, stderr_progress())
+    _print(build_json(report) if json else build_text(report))
+
+
+@app.command(
+    epilog="\b\nExamples:\n  tokenlab verify out/caseops\n  tokenlab verify out/fw --docs docs.jsonl.zst --json"
+)
+def verify(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")],
+    docs: Docs = None,
+    text_field: TextField = None,
+    json: Json = False,
+) -> None:
+    """Re-read a dataset and prove it: balanced, reversible, disjoint, complete.
+
+    Without --docs against its manifest, with --docs against the source itself. Exit code 0
+    when all verdicts hold, 1 when one fails, 2 for bad usage or input, 3 when unproven.
+    """
+    from tokenlab.report import to_json, verification_text
+    from tokenlab.terminal import stderr_progress
+    from tokenlab.verification import verify as run_verify
+
+    result = run_verify(dataset, docs=docs, text_field=text_field, progress=stderr_progress())
+    _print(to_json(result) if json else verification_text(result))
+    raise typer.Exit(result.exit_code)
+
+
+@app.command(epilog="\b\nExample:\n  tokenlab inspect out/fw --doc 17")
+def inspect(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")],
+    doc: Annotated[
+        int, typer.Option(metavar="N", help="Document, counted from 0 over the source (or over --split).")
+    ],
+    split: Annotated[
+        SplitName | None, typer.Option(help="Count --doc within this split, as `verify` does.")
+    ] = None,
+    docs: Docs = None,
+    text_field: TextField = None,
+    json: Json = False,
+) -> None:
+    """Show a document token by token: id, piece, source slice, bytes charged."""
+    from tokenlab.inspection import inspect_document
+    from tokenlab.report import inspection_text, to_json
+
+    result = inspect_document(
+        dataset, doc, split=split.value if split else None, docs=docs, text_field=text_field
+    )
+    _print(to_json(result) if json else inspection_text(result))
+
+
+@app.command(epilog="\b\nExample:\n  tokenlab schemes")
+def schemes(json: Json = False) -> None:
+    """List the schemes there are, one line each, with the verdicts they get."""
+    from tokenlab.report import schemes_json, schemes_text
+
+    _print(schemes_json() if json else schemes_text())
+
+
+def _version(value: bool) -> None:
+    if value:
+        import tokenlab
+
+        print(f"tokenlab {tokenlab.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """`--input A B C` as `--input A --input B --input C`, so that a shell's glob works;
+    `--docs` likewise once the dataset stands before it."""
+    spread_out: list[str] = []
+    option = ""
+    positional = 0
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in ("--input", "--docs") else ""
+            first = True
+        elif option and (option == "--input" or positional > 1 or first):
+            if not first:
+                spread_out.append(option)
+            first = False
+        elif not option and (not spread_out or not spread_out[-1].startswith("-")):
+            positional += 1
+        spread_out.append(argument)
+    return spread_out
+
+
+def main() -> None:
+    """Entry point: every error on purpose is one line on stderr and its exit code."""
+    arguments = spread(sys.argv[1:]) or ["--help"]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except TokenlabError as error:
+        _fail(str(error), error.exit_code)
+    except _usage_error() as error:
+        _fail(f"{error.format_message()} (see tokenlab --help)", 2)  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code or 0)
+
+
+def _usage_error() -> type[Exception]:
+    # typer carries its own copy of click in some versions, so the base class is looked up.
+    return next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"tokenlab: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

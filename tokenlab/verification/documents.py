@@ -1,0 +1,328 @@
+"""The documents of a split, re-read from its shards and held against all that is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenlab.accounting.ledger import Ledger, charged_bytes
+from tokenlab.accounting.verdicts import Failure
+from tokenlab.corpus import CorpusDigest, document_digests
+from tokenlab.cuts import CutMap
+from tokenlab.dataset import Dataset, TokenBatch
+from tokenlab.errors import DecodingError, EncodingError
+from tokenlab.manifest import ShardRecord, Split
+from tokenlab.ragged import Ragged
+from tokenlab.segment.spelling import spell
+from tokenlab.verification.source import SourceDocuments
+from tokenlab.verification.tally import Tally
+
+SHOWN_BYTES = 60
+
+
+@dataclass
+class Tallies:
+    """The verdicts about documents, over both splits."""
+
+    balanced: Tally = field(default_factory=lambda: Tally("balanced", "documents"))
+    reversible: Tally = field(default_factory=lambda: Tally("reversible", "documents"))
+    disjoint: Tally = field(default_factory=lambda: Tally("disjoint", "training documents"))
+    complete: Tally = field(default_factory=lambda: Tally("complete", "documents"))
+    canonical: Tally = field(default_factory=lambda: Tally("canonical", "documents"))
+
+    def all(self) -> list[Tally]:
+        """In the order they are printed."""
+        return [self.balanced, self.reversible, self.disjoint, self.complete, self.canonical]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a batch is held against: the documents themselves, or None where only their normal
+    form can be had; the text that the ids must spell, with its cut map to the documents."""
+
+    documents: Ragged | None
+    text: Ragged
+    cuts: CutMap | None
+
+
+class SplitCheck:
+    """One split of a dataset. `validation`: digests of the validation documents, filled while
+    that split is read and looked up while train is."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        tallies: Tallies,
+        source: SourceDocuments | None,
+        validation: set[bytes],
+    ) -> None:
+        self.dataset = dataset
+        self.scheme = dataset.scheme
+        self.split = split
+        self.record = dataset.manifest.splits[split]
+        self.tallies = tallies
+        self.source = source
+        self.validation = validation
+        self.ledger = Ledger()
+        self.digest = CorpusDigest()
+        self.unchanged_documents = 0
+        self.shards = _ShardTotals(self.record.shards)
+        self.knows_charges = self.scheme.reversible or source is not None
+
+    def batch(self, batch: TokenBatch) -> bool:
+        """Check a batch; False when what follows cannot be read."""
+        try:
+            spelled = spell(batch.ids, self.scheme.segmenter.token_bytes)
+            decoded = self.scheme.read_back(spelled) if self.scheme.reversible else None
+        except DecodingError as error:
+            self.tallies.reversible.fail(
+                self._failure(batch, error.document, error.message, position=error.position)
+            )
+            return False
+        documents = decoded if self.source is None else self._from_source(batch, self.source)
+        text, cuts = self.scheme.rewrite(documents) if documents is not None else (spelled, None)
+        self._check_text(batch, spelled, text)
+        if self.source is not None and documents is not None:
+            self._compare_with_source(batch, spelled, decoded, documents)
+        charges = self._check_charges(batch, Known(documents, text, cuts))
+        self._post(batch, documents, charges)
+        self._check_disjoint(batch, documents if documents is not None else text)
+        self._check_canonical(batch, text)
+        for tally in (self.tallies.complete, self.tallies.reversible):
+            tally.count += len(batch.ids)
+        return True
+
+    def _from_source(self, batch: TokenBatch, source: SourceDocuments) -> Ragged:
+        documents = source.take(self.split, len(batch.ids))
+        if (missing := len(batch.ids) - len(documents)) > 0:
+            self.tallies.complete.fail(
+                self._failure(batch, len(documents), "the source has no such document")
+            )
+            nothing = Ragged(np.zeros(0, np.uint8), np.zeros(missing + 1, np.int64))
+            documents = Ragged.concatenate([documents, nothing], np.uint8)
+        return documents
+
+    def _check_text(self, batch: TokenBatch, spelled: Ragged, text: Ragged) -> None:
+        """The ids spell what the scheme makes of the document."""
+        if (d := spelled.first_difference(text)) is None:
+            return
+        at = _first_place(spelled[d], text[d])
+        if self.scheme.reversible:
+            tally, what = self.tallies.reversible, "the ids do not decode to the document"
+        else:
+            tally, what = self.tallies.complete, "the ids do not spell the document's normal form"
+        tally.fail(
+            self._failure(
+                batch,
+                d,
+                f"{what} (from byte {at} of the rewritten text on)",
+                expected=_shown(text[d], at),
+                found=_shown(spelled[d], at),
+            )
+        )
+
+    def _compare_with_source(
+        self, batch: TokenBatch, spelled: Ragged, decoded: Ragged | None, documents: Ragged
+    ) -> None:
+        """The inverse, run for itself (the forward pass alone would not show that it exists);
+        for a normalising scheme, how many documents the normaliser leaves as they are."""
+        if decoded is None:
+            rewritten = self.scheme.rewrite_losslessly(documents)
+            self.unchanged_documents += sum(map(np.array_equal, spelled, rewritten))
+        elif (d := decoded.first_difference(documents)) is not None:
+            self.tallies.reversible.fail(self._failure(batch, d, "decoding does not give the source back"))
+
+    def _check_charges(self, batch: TokenBatch, known: Known) -> Ragged | None:
+        """Charges recomputed from the cut map, or the sidecar's where there is none."""
+        if known.cuts is None:
+            return batch.charges
+        try:
+            expected = self.scheme.charge(batch.ids, known.text, known.cuts)
+        except EncodingError as error:
+            self.tallies.balanced.fail(self._failure(batch, error.document, error.message))
+            return batch.charges
+        if batch.charges is not None and not np.array_equal(expected.values, batch.charges.values):
+            at = int(np.flatnonzero(expected.values != batch.charges.values)[0])
+            d = int(np.searchsorted(batch.ids.offsets, at, side="right")) - 1
+            token = at - int(batch.ids.offsets[d])
+            start = int(expected[d][:token].sum()) + int(known.cuts.document(d)[0])
+            piece = (
+                ""
+                if known.documents is None
+                else known.documents[d].tobytes()[start : start + int(expected[d][token])]
+            )
+            self.tallies.balanced.fail(
+                Failure(
+                    "the sidecar charges a token what it does not stand for",
+                    split=self.split,
+                    document=batch.first + d,
+                    token=token,
+                    piece=self.scheme.segmenter.piece(int(batch.ids[d][token])),
+                    source=piece.decode(errors="backslashreplace") if isinstance(piece, bytes) else piece,
+                    expected=int(expected[d][token]),
+                    found=int(batch.charges[d][token]),
+                )
+            )
+        return batch.charges if batch.charges is not None else expected
+
+    def _post(self, batch: TokenBatch, documents: Ragged | None, charges: Ragged | None) -> None:
+        """Enter the batch in the books."""
+        if charges is None:
+            self.shards.add(batch.ids, None)
+            self.ledger.documents += len(batch.ids)
+            self.ledger.tokens += len(batch.ids.values) + len(batch.ids)
+            return
+        self.shards.add(batch.ids, charges)
+        charged = charged_bytes(charges)
+        if documents is None:
+            self.ledger.add(
+                Ledger(len(batch.ids), len(batch.ids.values) + len(batch.ids), 0, int(charged.sum()), 0)
+            )
+            return
+        unattributed = documents.lengths - charged
+        if self.scheme.reversible and unattributed.any():
+            d = int(np.flatnonzero(unattributed)[0])
+            self.tallies.balanced.fail(
+                self._failure(
+                    batch,
+                    d,
+                    "charges do not sum to the source",
+                    expected=int(documents.lengths[d]),
+                    found=int(charged[d]),
+                )
+            )
+        self.ledger.add(
+            Ledger(
+                len(batch.ids),
+                len(batch.ids.values) + len(batch.ids),
+                int(documents.lengths.sum()),
+                int(charged.sum()),
+                int(unattributed.sum()),
+            )
+        )
+        self.tallies.balanced.count += len(batch.ids)
+
+    def _check_disjoint(self, batch: TokenBatch, documents: Ragged) -> None:
+        digests = document_digests(documents)
+        self.digest.update(digests)
+        if self.split == "val":
+            self.validation.update(row.tobytes() for row in digests)
+            return
+        self.tallies.disjoint.count += len(digests)
+        for d, row in enumerate(digests):
+            if row.tobytes() in self.validation:
+                self.tallies.disjoint.fail(self._failure(batch, d, "a validation document is in train"))
+                return
+
+    def _check_canonical(self, batch: TokenBatch, text: Ragged) -> None:
+        """The ids are what the encoder makes of the text: of every validation document, and of
+        the first document of each training batch."""
+        count = len(batch.ids) if self.split == "val" else 1
+        ids = self.scheme.segmenter.split(text.rows(0, count))
+        self.tallies.canonical.count += count
+        if (d := ids.first_difference(batch.ids.rows(0, count))) is not None:
+            token = _first_place(ids[d], batch.ids[d])
+            self.tallies.canonical.fail(
+                self._failure(batch, d, f"the encoder cuts the text another way from token {token} on")
+            )
+
+    def finish(self) -> None:
+        """Totals of the split against the manifest's."""
+        record, complete, balanced = self.record, self.tallies.complete, self.tallies.balanced
+        where = {"split": self.split}
+        complete.expect(record.documents, self.ledger.documents, "documents in the shards", **where)
+        complete.expect(record.tokens, self.ledger.tokens, "tokens in the shards", **where)
+        if self.knows_charges:
+            complete.expect(
+                record.documents_sha256, self.digest.hexdigest(), "digest of the split's documents", **where
+            )
+            balanced.expect(
+                record.source_bytes, self.ledger.source_bytes, "source bytes of the split", **where
+            )
+            balanced.expect(
+                record.unattributed_bytes,
+                self.ledger.unattributed_bytes,
+                "unattributed bytes of the split",
+                **where,
+            )
+        balanced.expect(
+            record.source_bytes,
+            record.charged_bytes + record.unattributed_bytes,
+            "the manifest's own sum",
+            **where,
+        )
+        if self.knows_charges or self.shards.has_charges:
+            balanced.expect(record.charged_bytes, self.ledger.charged_bytes, "charges of the split", **where)
+        self.shards.compare(complete, balanced, self.knows_charges or self.shards.has_charges)
+        if self.source is not None:
+            left = self.source.remaining(self.split)
+            complete.expect(0, left, "documents of the source that the shards lack", **where)
+
+    def _failure(
+        self,
+        batch: TokenBatch,
+        d: int,
+        message: str,
+        *,
+        position: int | None = None,
+        expected: str | int | None = None,
+        found: str | int | None = None,
+    ) -> Failure:
+        return Failure(
+            message,
+            split=self.split,
+            document=batch.first + d,
+            token=position,
+            expected=expected,
+            found=found,
+        )
+
+
+class _ShardTotals:
+    """Documents and charges of each shard, counted from the documents that run through them."""
+
+    def __init__(self, records: tuple[ShardRecord, ...]) -> None:
+        self.records = records
+        self.bounds = np.cumsum([0, *(record.tokens for record in records)])
+        self.documents = np.zeros(len(records), np.int64)
+        self.bytes = np.zeros(len(records), np.int64)
+        self.has_charges = all(record.sidecar is not None for record in records)
+        self._at = 0
+
+    def add(self, ids: Ragged, charges: Ragged | None) -> None:
+        """Count the next documents, each with its BOS."""
+        starts = self._at + ids.offsets[:-1] + np.arange(len(ids))
+        first = self._shard(starts)
+        np.add.at(self.documents, first, 1)
+        if charges is not None:
+            documents = np.repeat(np.arange(len(ids)), ids.lengths)
+            places = self._at + np.arange(len(ids.values)) + documents + 1
+            shards = self._shard(places)
+            self.bytes += np.bincount(shards, charges.values, len(self.records)).astype(np.int64)
+        self._at += len(ids.values) + len(ids)
+
+    def _shard(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        shards: NDArray[np.int64] = np.searchsorted(self.bounds, places, side="right") - 1
+        return np.clip(shards, 0, len(self.records) - 1)
+
+    def compare(self, complete: Tally, balanced: Tally, with_bytes: bool) -> None:
+        """Hold the counts against the manifest's."""
+        for record, documents, charged in zip(self.records, self.documents, self.bytes, strict=True):
+            complete.expect(
+                record.documents, int(documents), "documents that begin in the shard", file=record.file
+            )
+            if with_bytes:
+                balanced.expect(record.bytes, int(charged), "charges of the shard", file=record.file)
+
+
+def _first_place(a: NDArray[np.generic], b: NDArray[np.generic]) -> int:
+    shared = min(len(a), len(b))
+    different = np.flatnonzero(a[:shared] != b[:shared])
+    return int(different[0]) if len(different) else shared
+
+
+def _shown(text: NDArray[np.uint8], at: int) -> str:
+    return repr(text[at : at + SHOWN_BYTES].tobytes().decode(errors="backslashreplace"))

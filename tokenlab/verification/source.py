@@ -1,0 +1,94 @@
+"""The source documents in the order of the dataset: validation first, then train without its twins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenlab.corpus import Corpus, CorpusDigest, document_digests, open_corpus
+from tokenlab.errors import InputError
+from tokenlab.manifest import Manifest, Split
+from tokenlab.ragged import Ragged
+
+
+class SourceDocuments:
+    """Hands out the documents that each split must hold, as often as a verifier asks.
+
+    `documents`, `bytes`, `dropped` and `digest` cover everything read so far, dropped
+    documents included.
+    """
+
+    def __init__(self, corpus: Corpus, val_docs: int) -> None:
+        self.documents = 0
+        self.bytes = 0
+        self.dropped: list[int] = []
+        self.digest = CorpusDigest()
+        self._val_docs = val_docs
+        self._validation: set[bytes] = set()
+        self._stream = self._kept(corpus)
+        self._held: tuple[Split, Ragged] | None = None
+
+    def take(self, split: Split, count: int) -> Ragged:
+        """The next `count` documents of the split, or fewer when the source has no more of it."""
+        pieces: list[Ragged] = []
+        while count > 0:
+            if self._held is None:
+                self._held = next(self._stream, None)
+            if self._held is None or self._held[0] != split:
+                break
+            held = self._held[1]
+            pieces.append(held.rows(0, min(count, len(held))))
+            count -= len(pieces[-1])
+            self._held = (
+                (split, held.rows(len(pieces[-1]), len(held))) if len(pieces[-1]) < len(held) else None
+            )
+        return Ragged.concatenate(pieces, np.uint8)
+
+    def remaining(self, split: Split) -> int:
+        """Reads on: how many documents of the split were never asked for."""
+        left = 0
+        while len(rest := self.take(split, 1 << 12)):
+            left += len(rest)
+        return left
+
+    def _kept(self, corpus: Corpus) -> Iterator[tuple[Split, Ragged]]:
+        for batch in corpus.batches():
+            documents = batch.documents
+            digests = document_digests(documents)
+            cut = max(0, min(len(documents), self._val_docs - self.documents))
+            self._validation.update(row.tobytes() for row in digests[:cut])
+            keep = self._unlike_validation(digests, cut)
+            self.dropped.extend((self.documents + np.flatnonzero(~keep)).tolist())
+            self.digest.update(digests)
+            self.documents += len(documents)
+            self.bytes += len(documents.values)
+            for split, start, stop in (("val", 0, cut), ("train", cut, len(documents))):
+                if stop > start:
+                    yield split, documents.rows(start, stop).take(keep[start:stop])  # type: ignore[misc]
+
+    def _unlike_validation(self, digests: NDArray[np.uint8], cut: int) -> NDArray[np.bool_]:
+        keep = np.ones(len(digests), bool)
+        for d in range(cut, len(digests)):
+            keep[d] = digests[d].tobytes() not in self._validation
+        return keep
+
+
+def open_source(manifest: Manifest, docs: Sequence[str], text_field: str | None) -> SourceDocuments:
+    """The documents of `docs`, read as the manifest says they were read. Raises InputError."""
+    described: dict[str, Any] = manifest.source.corpus
+    corpus = open_corpus(
+        list(docs),
+        text_field=text_field or str(described.get("text_field", "text")),
+        limit_docs=described.get("limit_docs"),
+        on_bad_document=described.get("on_bad_document", "stop"),
+    )
+    val_docs = manifest.options.get("val_docs")
+    if not isinstance(val_docs, int):
+        raise InputError(
+            f"the manifest does not say how many documents are validation ({Path('manifest.json')})"
+        )
+    return SourceDocuments(corpus, val_docs)
