@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import odd_text
 import pytest
 from hypothesis import given, settings
 
+from tests import odd_text
 from tokenlab.cuts import CutMap
 from tokenlab.errors import DecodingError
 from tokenlab.ops.caseops import ALLCAPS, CAPNEXT, ESC, TITLE, CaseOps, apply_reference, invert_reference
@@ -139,9 +139,7 @@ def test_any_text(operator: CaseOps, texts: list[str]) -> None:
         ("wikipedia_demo", 8),
     ],
 )
-def test_documents(
-    operator: CaseOps, name: str, step: int, shared_texts: Callable[[str], list[str]]
-) -> None:
+def test_documents(operator: CaseOps, name: str, step: int, shared_texts: Callable[[str], list[str]]) -> None:
     check(operator, shared_texts(name)[::step])
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import odd_text
 import pytest
 from hypothesis import given, settings
 
+from tests import odd_text
 from tokenlab.errors import DecodingError
 from tokenlab.ops.caseops import ESC
 from tokenlab.ops.escape import Escape, apply_reference, invert_reference
@@ -78,7 +78,14 @@ def test_documents(name: str, shared_texts: Callable[[str], list[str]]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "position"),
-    [(ESC, 0), ("a" + ESC, 1), (ESC + "a", 0), (ESC + ESC + ESC, 6), (ESC + "\ue001", 0), (ESC + "\u2581", 0)],
+    [
+        (ESC, 0),
+        ("a" + ESC, 1),
+        (ESC + "a", 0),
+        (ESC + ESC + ESC, 6),
+        (ESC + "\ue001", 0),
+        (ESC + "\u2581", 0),
+    ],
 )
 def test_malformed_text(text: str, position: int) -> None:
     # The document behind begins with what would make it good, and the index is the batch's.

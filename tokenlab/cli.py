@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 
 
 class OnBadDocument(StrEnum):
@@ -152,7 +153,9 @@ def build(
 
 
 @app.command(
-    epilog="\b\nExamples:\n  tokenlab verify out/caseops\n  tokenlab verify out/fw --docs docs.jsonl.zst --json"
+    epilog="\b\nExamples:\n"
+    "  tokenlab verify out/caseops\n"
+    "  tokenlab verify out/fw --docs docs.jsonl.zst --json"
 )
 def verify(
     dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")],
@@ -256,11 +259,11 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except _usage_error() as error:
         _fail(f"{error.format_message()} (see tokenlab --help)", 2)  # type: ignore[attr-defined]
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    if code == INTERRUPTED:
+        _fail("interrupted; the same command goes on where it stopped", code)
     sys.exit(code or 0)
 
 

@@ -138,7 +138,7 @@ def _find(dataset: Dataset, split: Split, index: int) -> TokenBatch:
         at = index - batch.first
         if at < len(batch.ids):
             charges = batch.charges.rows(at, at + 1) if batch.charges is not None else None
-            return TokenBatch(index, batch.ids.rows(at, at + 1), charges)
+            return TokenBatch(index, batch.ids.rows(at, at + 1), charges, None)
     raise InputError(f"{dataset.folder}: {split} ends before document {index}; run `tokenlab verify`")
 
 

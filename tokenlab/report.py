@@ -87,7 +87,7 @@ def plan_text(plan: Plan, progress: Progress, *, as_json: bool) -> str:
         "vocab_size": scheme.segmenter.vocab_size,
         "backends": scheme.segmenter.backends,
         "reversible": scheme.reversible,
-        "forecast": msgspec.to_builtins(expected),
+        "forecast": expected and msgspec.to_builtins(expected),
     }
     if as_json:
         return to_json(record)

@@ -63,6 +63,12 @@ def _write_marker(
     cuts[c], cuts[c + 1], cuts[c + 2] = consumed, consumed, consumed
 
 
+@inlined
+def _is_plain(byte: int) -> bool:
+    """Neither a capital nor the first byte of a marker or of U+2581 (nor any byte above it)."""
+    return not _is_upper(byte) and byte < 0xE2
+
+
 @kernel
 def apply(
     text: NDArray[np.uint8], offsets: NDArray[np.int64], escape_metaspace: bool
@@ -77,10 +83,11 @@ def apply(
     for d in range(documents):
         start, stop = offsets[d], offsets[d + 1]
         i = start
-        in_word = False
         while i < stop:
+            # Byte `i` may be anything; behind it, everything up to the next byte that is not plain.
             byte = text[i]
             if _is_upper(byte):
+                in_word = i > start and _is_letter(text[i - 1])
                 if not in_word and i + 1 < stop and _is_upper(text[i + 1]):
                     end = i + 2
                     while end < stop and _is_upper(text[end]):
@@ -93,39 +100,34 @@ def apply(
                             cuts[o + d] = i - start
                             o += 1
                             i += 1
-                        in_word = True
                         continue
                 _write_marker(out, cuts, o, o + d, _CAPNEXT if in_word else _TITLE, i - start)
                 o += 3
                 byte |= _CASE_BIT
-                in_word = True
-            elif byte == 0xEE:
-                in_word = False
-                if _is_marker(text, i, stop):
-                    _write_marker(out, cuts, o, o + d, _ESC, i - start)
-                    o += 3
-                    # The literal's first two bytes; its last is written below, so that the
-                    # loop never sees a continuation byte as a character of its own.
-                    for _ in range(2):
-                        out[o] = text[i]
-                        cuts[o + d] = i - start
-                        o += 1
-                        i += 1
-                    byte = text[i]
+            elif byte == 0xEE and _is_marker(text, i, stop):
+                _write_marker(out, cuts, o, o + d, _ESC, i - start)
+                o += 3
             elif byte == 0xE2 and escape_metaspace and _is_metaspace(text, i, stop):
                 _write_marker(out, cuts, o, o + d, _ESC, i - start)
                 out[o + 3] = _SPACE
                 cuts[o + 3 + d] = i - start
                 o += 4
                 i += 3
-                in_word = False
                 continue
-            else:
-                in_word = _is_lower(byte)
             out[o] = byte
             cuts[o + d] = i - start
             o += 1
             i += 1
+            # Nine bytes of ten are copied here. Views indexed from 0 spare numba's check for a
+            # negative index at each of the three accesses: 800 MB/s instead of 400.
+            ahead, copied, cut = text[i:stop], out[o:], cuts[o + d :]
+            n = 0
+            while n < len(ahead) and _is_plain(ahead[n]):
+                copied[n] = ahead[n]
+                cut[n] = i - start + n
+                n += 1
+            o += n
+            i += n
         cuts[o + d] = stop - start
         out_offsets[d + 1] = o
     return out[:o], out_offsets, cuts[: o + documents]

@@ -32,6 +32,9 @@ SPLIT_PATTERNS = {
 }
 """Published split expressions by the name of the vocabulary that made them known."""
 
+_INEXACT_OPTIONS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
+"""Options of a model under which chance decides, or its pieces are not the text's bytes."""
+
 
 class ByteLevelSegmenter:
     """A byte-level BPE vocabulary from a `tokenizer.json`.
@@ -66,12 +69,17 @@ class ByteLevelSegmenter:
         self.fast = self._encoder is not None
         if self.fast:
             self.backends |= BACKEND
+        else:
+            _ = self._tokenizer  # refused now, not at the first document
 
     @cached_property
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_str(json.dumps(self._plain, ensure_ascii=False))
+        try:
+            return Tokenizer.from_str(json.dumps(self._plain, ensure_ascii=False))
+        except Exception as error:  # the class that tokenizers raises
+            raise InputError(f"the tokenizer.json is refused by tokenizers: {error}") from error
 
     def split(self, text: Ragged) -> Ragged:
         """See `Segmenter.split`."""
@@ -93,19 +101,27 @@ def _parse(data: bytes) -> dict[str, Any]:
         content = json.loads(data)
         kind = content["model"]["type"]
         normalizer = content.get("normalizer")
+        normalizes = normalizer and normalizer.get("type")
         byte_level = '"ByteLevel"' in json.dumps(content.get("pre_tokenizer"))
+        ids = [*content["model"]["vocab"].values()] if kind == "BPE" else []
+        ids += [token["id"] for token in content.get("added_tokens") or [] if token["content"] is not None]
+        if not all(type(i) is int and i >= 0 for i in ids):
+            raise ValueError("an id is not a whole number from 0 on")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError("the tokenizer is not a tokenizer.json of Hugging Face tokenizers") from error
     if kind != "BPE" or not byte_level:
         raise InputError(f"the tokenizer.json holds a {kind} model; this scheme needs byte-level BPE")
     if normalizer is not None:
-        raise InputError(
-            f"the tokenizer.json normalises text ({normalizer.get('type')}) and so cannot be reversed"
-        )
+        raise InputError(f"the tokenizer.json normalises text ({normalizes}) and so cannot be reversed")
     if '"add_prefix_space": true' in json.dumps(content.get("pre_tokenizer")):
         raise InputError(
             "the tokenizer.json puts a space before every text (add_prefix_space) and so cannot be reversed"
         )
+    for option in _INEXACT_OPTIONS:
+        if content["model"].get(option):
+            raise InputError(
+                f"the tokenizer.json sets {option}, which tokenlab cannot encode exactly; unset it"
+            )
     return dict(content)
 
 
@@ -124,6 +140,10 @@ def _piece_bytes(piece: str, unbyte: dict[str, int]) -> bytes:
 
 
 def _gigatoken(plain: dict[str, Any]) -> GigatokenEncoder | None:
+    steps = plain["pre_tokenizer"].get("pretokenizers") or [plain["pre_tokenizer"]]
+    # gigatoken takes every split for an isolating one.
+    if any(step.get("type") == "Split" and step.get("behavior") != "Isolated" for step in steps):
+        return None
     try:
         return GigatokenEncoder(plain)
     except RuntimeError:  # a split expression or a feature that gigatoken does not know

@@ -45,12 +45,16 @@ class GigatokenEncoder:
 
 def supports_sentencepiece(model: SentencePieceModel) -> bool:
     """Whether gigatoken's merge loop is SentencePiece's for this model: BPE with byte
-    fallback, no unused pieces, user-defined pieces of one code point."""
+    fallback, no unused pieces, no two merges of one score (SentencePiece then takes the
+    leftmost, gigatoken the one of lower rank), user-defined pieces of one code point."""
     kinds = {piece.kind for piece in model.pieces}
+    scores = [p.score for p in model.pieces if p.kind is PieceKind.NORMAL and len(p.text) > 1]
     return (
         model.model_type == "bpe"
         and model.byte_fallback
+        and model.escape_whitespaces
         and not model.treat_whitespace_as_suffix
+        and len(set(scores)) == len(scores)
         and PieceKind.UNUSED not in kinds
         and all(len(p.text) == 1 for p in model.pieces if p.kind is PieceKind.USER_DEFINED)
     )

@@ -99,6 +99,8 @@ class SentencePieceSegmenter:
             reason = "it removes whitespace; train with remove_extra_whitespaces=false"
         elif model.add_dummy_prefix:
             reason = "it puts a space before every text; train with add_dummy_prefix=false"
+        elif not model.escape_whitespaces:
+            reason = "it does not write a space as U+2581; train with escape_whitespaces=true"
         elif not model.byte_fallback:
             reason = "it turns rare characters into <unk>; train with byte_fallback=true"
         else:

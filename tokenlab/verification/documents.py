@@ -37,16 +37,6 @@ class Tallies:
         return [self.balanced, self.reversible, self.disjoint, self.complete, self.canonical]
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a batch is held against: the documents themselves, or None where only their normal
-    form can be had; the text that the ids must spell, with its cut map to the documents."""
-
-    documents: Ragged | None
-    text: Ragged
-    cuts: CutMap | None
-
-
 class SplitCheck:
     """One split of a dataset. `validation`: digests of the validation documents, filled while
     that split is read and looked up while train is."""
@@ -87,7 +77,7 @@ class SplitCheck:
         self._check_text(batch, spelled, text)
         if self.source is not None and documents is not None:
             self._compare_with_source(batch, spelled, decoded, documents)
-        charges = self._check_charges(batch, Known(documents, text, cuts))
+        charges = self._check_charges(batch, documents, text, cuts)
         self._post(batch, documents, charges)
         self._check_disjoint(batch, documents if documents is not None else text)
         self._check_canonical(batch, text)
@@ -135,38 +125,49 @@ class SplitCheck:
         elif (d := decoded.first_difference(documents)) is not None:
             self.tallies.reversible.fail(self._failure(batch, d, "decoding does not give the source back"))
 
-    def _check_charges(self, batch: TokenBatch, known: Known) -> Ragged | None:
+    def _check_charges(
+        self, batch: TokenBatch, documents: Ragged | None, text: Ragged, cuts: CutMap | None
+    ) -> Ragged | None:
         """Charges recomputed from the cut map, or the sidecar's where there is none."""
-        if known.cuts is None:
-            return batch.charges
-        try:
-            expected = self.scheme.charge(batch.ids, known.text, known.cuts)
-        except EncodingError as error:
-            self.tallies.balanced.fail(self._failure(batch, error.document, error.message))
-            return batch.charges
-        if batch.charges is not None and not np.array_equal(expected.values, batch.charges.values):
-            at = int(np.flatnonzero(expected.values != batch.charges.values)[0])
-            d = int(np.searchsorted(batch.ids.offsets, at, side="right")) - 1
-            token = at - int(batch.ids.offsets[d])
-            start = int(expected[d][:token].sum()) + int(known.cuts.document(d)[0])
-            piece = (
-                ""
-                if known.documents is None
-                else known.documents[d].tobytes()[start : start + int(expected[d][token])]
-            )
-            self.tallies.balanced.fail(
-                Failure(
-                    "the sidecar charges a token what it does not stand for",
-                    split=self.split,
-                    document=batch.first + d,
-                    token=token,
-                    piece=self.scheme.segmenter.piece(int(batch.ids[d][token])),
-                    source=piece.decode(errors="backslashreplace") if isinstance(piece, bytes) else piece,
-                    expected=int(expected[d][token]),
-                    found=int(batch.charges[d][token]),
-                )
-            )
-        return batch.charges if batch.charges is not None else expected
+        failures: list[tuple[int, int, Failure]] = []  # document, place in it, what is wrong
+        if batch.bos_charges is not None and batch.bos_charges.any():
+            d = int(np.flatnonzero(batch.bos_charges)[0])
+            found = int(batch.bos_charges[d])
+            failures.append((d, -1, self._failure(batch, d, "BOS is charged", expected=0, found=found)))
+        expected = batch.charges
+        if documents is not None and cuts is not None:
+            try:
+                expected = self.scheme.charge(batch.ids, text, cuts)
+            except EncodingError as error:
+                failures.append((error.document, 0, self._failure(batch, error.document, error.message)))
+            else:
+                failures += self._wrong_charge(batch, documents, cuts, expected)
+        if failures:
+            self.tallies.balanced.fail(min(failures, key=lambda failure: failure[:2])[2])
+        return expected if batch.charges is None else batch.charges
+
+    def _wrong_charge(
+        self, batch: TokenBatch, documents: Ragged, cuts: CutMap, expected: Ragged
+    ) -> list[tuple[int, int, Failure]]:
+        """The first token that the sidecar charges something else, if there is one."""
+        if batch.charges is None or np.array_equal(expected.values, batch.charges.values):
+            return []
+        at = int(np.flatnonzero(expected.values != batch.charges.values)[0])
+        d = int(np.searchsorted(batch.ids.offsets, at, side="right")) - 1
+        token = at - int(batch.ids.offsets[d])
+        start = int(cuts.document(d)[0]) + int(expected[d][:token].sum())
+        source = documents[d][start : start + int(expected[d][token])].tobytes()
+        failure = Failure(
+            "the sidecar charges a token what it does not stand for",
+            split=self.split,
+            document=batch.first + d,
+            token=token,
+            piece=self.scheme.segmenter.piece(int(batch.ids[d][token])),
+            source=source.decode(errors="backslashreplace"),
+            expected=int(expected.values[at]),
+            found=int(batch.charges.values[at]),
+        )
+        return [(d, token, failure)]
 
     def _post(self, batch: TokenBatch, documents: Ragged | None, charges: Ragged | None) -> None:
         """Enter the batch in the books."""
@@ -294,15 +295,24 @@ class _ShardTotals:
 
     def add(self, ids: Ragged, charges: Ragged | None) -> None:
         """Count the next documents, each with its BOS."""
+        stop = self._at + len(ids.values) + len(ids)
+        first, last = self._shard(np.array([self._at, stop - 1])).tolist()
+        if first == last:
+            self.documents[first] += len(ids)
+            self.bytes[first] += 0 if charges is None else int(charges.values.sum(dtype=np.int64))
+        else:
+            self._add_across(ids, charges)
+        self._at = stop
+
+    def _add_across(self, ids: Ragged, charges: Ragged | None) -> None:
+        """The same where the documents lie in more than one shard."""
         starts = self._at + ids.offsets[:-1] + np.arange(len(ids))
-        first = self._shard(starts)
-        np.add.at(self.documents, first, 1)
+        np.add.at(self.documents, self._shard(starts), 1)
         if charges is not None:
             documents = np.repeat(np.arange(len(ids)), ids.lengths)
             places = self._at + np.arange(len(ids.values)) + documents + 1
             shards = self._shard(places)
             self.bytes += np.bincount(shards, charges.values, len(self.records)).astype(np.int64)
-        self._at += len(ids.values) + len(ids)
 
     def _shard(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         shards: NDArray[np.int64] = np.searchsorted(self.bounds, places, side="right") - 1

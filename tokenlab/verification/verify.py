@@ -183,8 +183,7 @@ def _check_documents(
             tallies.complete.fail(Failure(str(error), split=split))
             readable = False
         except DocumentError as error:
-            tally = tallies.balanced if error.message == "BOS is charged" else tallies.complete
-            tally.fail(
+            tallies.complete.fail(
                 Failure(
                     error.message,
                     split=split,

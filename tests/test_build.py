@@ -1,0 +1,419 @@
+"""`build` through its Python face: what is on disk, and that nothing but the input decides about it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import shards
+from shards import open_shard
+from tests.command import write_jsonl
+from tokenlab.build import BuildOptions, BuildReport, build, make_plan
+from tokenlab.build.assemble import plan_shards
+from tokenlab.build.parts import PartRecord, read_parts
+from tokenlab.corpus import open_corpus
+from tokenlab.errors import InputError, TokenlabError
+from tokenlab.manifest import MANIFEST_FILE, read_manifest
+from tokenlab.scheme import Scheme
+
+TEXTS = [
+    "The first document, for validation.",
+    "NASA's iPhone — naïve ½ \u2581 \ue001\ue004 <s></s><unk><0x41>",
+    "",
+    "  leading and trailing  ",
+    "A training document.\r\n\tWith a tab.",
+    "NASA's iPhone — naïve ½ \u2581 \ue001\ue004 <s></s><unk><0x41>",
+    "McDonald " * 40,
+    "日本語 한국어 👩‍👩‍👧",
+    "Another\x00one",
+    "last",
+]
+VAL_DOCS = 3
+TWIN = 5
+"""The training document that equals a validation document."""
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "docs.jsonl", TEXTS)
+
+
+def make(output: Path, documents: Path | None, scheme: str = "bytes", **options: Any) -> BuildReport:
+    inputs = None if documents is None else (str(documents),)
+    options.setdefault("val_docs", None if documents is None else VAL_DOCS)
+    return build(make_plan(BuildOptions(scheme=scheme, output=output, inputs=inputs, **options)))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def documents_of(shard: Path, bos: int = 1) -> list[list[int]]:
+    """Ids of the documents of one shard."""
+    ids = open_shard(shard)
+    starts = np.flatnonzero(ids == bos)
+    assert starts[0] == 0
+    return [ids[a + 1 : b].tolist() for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
+
+
+def test_what_is_on_disk(tmp_path: Path, documents: Path) -> None:
+    make(tmp_path / "out", documents)
+    out = tmp_path / "out"
+    assert sorted(digests(out)) == [
+        "bytes/fineweb_val_bytes_000000.bin",
+        "fineweb_train_000000.bin",
+        "fineweb_val_000000.bin",
+        "manifest.json",
+        "scheme.toml",
+    ]
+    assert list(tmp_path.glob("out.*")) == []
+    validation = [[byte + 4 for byte in text.encode()] for text in TEXTS[:VAL_DOCS]]
+    assert documents_of(out / "fineweb_val_000000.bin") == validation
+    train = [text for i, text in enumerate(TEXTS) if i >= VAL_DOCS and i != TWIN]
+    assert documents_of(out / "fineweb_train_000000.bin") == [[b + 4 for b in t.encode()] for t in train]
+    charges = open_shard(out / "bytes/fineweb_val_bytes_000000.bin")
+    assert charges.sum() == sum(len(text.encode()) for text in TEXTS[:VAL_DOCS])
+    assert charges[0] == 0
+
+
+def test_manifest_keys_are_frozen(tmp_path: Path, documents: Path) -> None:
+    make(tmp_path / "out", documents)
+    manifest = json.loads((tmp_path / "out" / MANIFEST_FILE).read_text())
+    assert list(manifest) == [
+        "format",
+        "format_version",
+        "tokenlab_version",
+        "name",
+        "tokenizer_name",
+        "tokenizer_kind",
+        "train_glob",
+        "val_glob",
+        "vocab_size",
+        "bos_id",
+        "stats",
+        "scheme",
+        "source",
+        "splits",
+        "files",
+        "vocabulary",
+        "options",
+    ]
+    assert list(manifest["splits"]["val"]["shards"][0]) == [
+        "file",
+        "documents",
+        "tokens",
+        "bytes",
+        "sha256",
+        "sidecar",
+    ]
+    assert manifest["source"]["dropped_duplicates"] == [TWIN]
+    assert manifest["source"]["documents"] == len(TEXTS)
+    assert manifest["stats"]["docs_train"] == len(TEXTS) - VAL_DOCS - 1
+    for split in ("val", "train"):
+        record = manifest["splits"][split]
+        assert record["charged_bytes"] + record["unattributed_bytes"] == record["source_bytes"]
+
+
+@pytest.mark.parametrize("scheme", ["bpe", "byte-bpe", "caseops"])
+def test_same_bytes_for_any_number_of_workers(tmp_path: Path, scheme: str) -> None:
+    """Small parts and small shards, so that documents cross both."""
+    options = {"vocab_size": 512, "part_bytes": 40_000, "shard_tokens": 30_000, "train_bytes": True}
+    make(tmp_path / "one", None, scheme, workers=1, **options)
+    make(tmp_path / "two", None, scheme, workers=2, **options)
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    manifest = read_manifest(tmp_path / "one")
+    train = manifest.splits["train"].shards
+    assert len(train) > 3
+    assert {shard.tokens for shard in train[:-1]} == {30_000}
+    assert sum(shard.documents for shard in train) == manifest.splits["train"].documents
+    assert sum(shard.bytes for shard in train) == manifest.splits["train"].charged_bytes
+
+
+def test_parts_do_not_show_in_the_shards(tmp_path: Path) -> None:
+    make(tmp_path / "small", None, part_bytes=10_000)
+    make(tmp_path / "large", None)
+    small, large = digests(tmp_path / "small"), digests(tmp_path / "large")
+    assert small.pop(MANIFEST_FILE) != large.pop(MANIFEST_FILE)  # it records the size of parts
+    assert small == large
+
+
+@pytest.mark.parametrize("part_bytes", [1, 50, 400, 10**9])
+@pytest.mark.parametrize("val_docs", [1, 3, 9])
+def test_parts_cover_the_corpus_once(documents: Path, part_bytes: int, val_docs: int) -> None:
+    corpus = open_corpus([str(documents)], batch_bytes=100)
+    parts = [part for part, _ in read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes)]
+    assert [part.number for part in parts] == list(range(len(parts)))
+    texts = [text for part in parts for text in part.documents.tobytes()]
+    assert texts == [text.encode() for text in TEXTS]
+    assert [part.first for part in parts] == np.cumsum([0, *(len(p.documents) for p in parts[:-1])]).tolist()
+    for part in parts:
+        assert (part.first < val_docs) == (part.split == "val")
+        assert part.split == "train" or part.first + len(part.documents) <= val_docs
+        assert len(part.documents) == 1 or len(part.documents.values) <= part_bytes
+        assert part.origin(len(part.documents) - 1).endswith(
+            f"(document {part.first + len(part.documents) - 1})"
+        )
+
+
+def test_shards_are_exact_ranges() -> None:
+    parts = [
+        PartRecord(n, "train", 0, 1, 1, 1, tokens, 0, 0, 0, (), {})
+        for n, tokens in enumerate([5, 0, 7, 12, 1])
+    ]
+    planned = plan_shards("train", parts, 8)
+    assert [shard.tokens for shard in planned] == [8, 8, 8, 1]
+    copied = [(r.number, t) for shard in planned for r in shard.ranges for t in range(r.start, r.stop)]
+    assert copied == [(part.number, t) for part in parts for t in range(part.tokens)]
+
+
+def test_a_published_model_is_reproduced(tmp_path: Path, shared: Path) -> None:
+    """The ids in the shard are those of SentencePiece itself, and every byte has a place."""
+    from sentencepiece import SentencePieceProcessor
+
+    model = shared / "tokenizers/sp1024_official.model"
+    texts = [*TEXTS, "x " * 1000]
+    documents = write_jsonl(tmp_path / "docs.jsonl", texts)
+    report = make(tmp_path / "out", documents, "bpe-v1", tokenizer=model)
+    processor = SentencePieceProcessor(model_file=str(model))
+    assert documents_of(tmp_path / "out/fineweb_val_000000.bin") == processor.encode(texts[:VAL_DOCS])
+    assert not report.manifest.scheme.reversible
+    train = report.manifest.splits["train"]
+    assert train.unattributed_bytes > 0
+    assert train.charged_bytes + train.unattributed_bytes == train.source_bytes
+
+
+def test_the_vocabulary_never_sees_validation(tmp_path: Path) -> None:
+    """Words that only validation holds, and a training twin of it, leave no trace in the vocabulary."""
+    secret = "zyzzyva " * 400
+    texts = [secret, "plain words here " * 200, secret, *(f"plain words {n}" for n in range(50))]
+    documents = write_jsonl(tmp_path / "docs.jsonl", texts)
+    report = make(tmp_path / "out", documents, "bpe", val_docs=1, vocab_size=300)
+    scheme = Scheme.open(tmp_path / "out")
+    pieces = [scheme.segmenter.piece(token) for token in range(scheme.segmenter.vocab_size)]
+    assert any("plain" in piece for piece in pieces)
+    assert not any("zy" in piece for piece in pieces)
+    assert report.manifest.vocabulary["documents"] == len(texts) - 2
+
+
+def test_width_of_ids_follows_the_vocabulary(tmp_path: Path) -> None:
+    assert shards.format_for_vocabulary(65_536).dtype == np.uint16
+    assert shards.format_for_vocabulary(65_537).dtype == np.uint32
+
+
+def test_a_charge_over_the_limit_stops_the_build(tmp_path: Path, shared: Path) -> None:
+    documents = write_jsonl(tmp_path / "docs.jsonl", ["a", "b", "c", "d", "x" + " " * 70_000 + "y"])
+    model = shared / "tokenizers/sp1024_official.model"
+    with pytest.raises(InputError, match=r"docs\.jsonl: row 5 \(document 4\).*70,001 source bytes"):
+        make(tmp_path / "out", documents, "bpe-v1", tokenizer=model)
+    assert not list(tmp_path.glob("out*"))
+
+
+class Killed(BaseException):
+    """Stands for a kill at a chosen moment."""
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3, 5, 8, 13, 21, 34, 41])
+def test_resumes_after_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
+    """Stopped at its n-th file, the same build goes on and ends with the same bytes."""
+    options = {"vocab_size": 400, "part_bytes": 60_000, "shard_tokens": 50_000}
+    make(tmp_path / "whole", None, "caseops", **options)
+    replace, calls = os.replace, 0
+
+    def stop(source: Any, target: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == moment:
+            raise Killed
+        replace(source, target)
+
+    monkeypatch.setattr("shards.atomic.os.replace", stop)
+    with pytest.raises(Killed):
+        make(tmp_path / "out", None, "caseops", **options)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    report = make(tmp_path / "out", None, "caseops", **options)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+    # plan, scheme, model, vocabulary record; then four files a part, and the validation digests.
+    assert report.reused_parts >= min((moment - 6) // 4, 6)
+
+
+def test_a_damaged_part_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"part_bytes": 60_000}
+    make(tmp_path / "whole", None, "bytes", **options)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr("tokenlab.build.run.write_planned_shard", stop)
+    with pytest.raises(Killed):
+        make(tmp_path / "out", None, "bytes", **options)
+    monkeypatch.undo()
+    part = tmp_path / "out.partial/parts/part-000003.ids"
+    content = bytearray(part.read_bytes())
+    content[1000] ^= 1
+    part.write_bytes(content)
+    report = make(tmp_path / "out", None, "bytes", **options)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+    parts = list(read_parts(open_corpus(None), val_docs=8, part_bytes=60_000))
+    assert report.reused_parts == len(parts) - 1
+
+
+def test_another_plan_is_refused_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tokenlab.build.run.write_planned_shard", lambda *_, **__: (_ for _ in ()).throw(Killed())
+    )
+    with pytest.raises(Killed):
+        make(tmp_path / "out", None, "bytes")
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="seed was 0, is now 7"):
+        make(tmp_path / "out", None, "bytes", seed=7)
+    assert (tmp_path / "out.partial/parts/part-000000.json").exists()  # it is kept
+    make(tmp_path / "out", None, "bytes", seed=7, force=True)
+    assert read_manifest(tmp_path / "out").options["seed"] == 7
+
+
+def test_changed_input_is_refused(tmp_path: Path, documents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tokenlab.build.run.write_planned_shard", lambda *_, **__: (_ for _ in ()).throw(Killed())
+    )
+    with pytest.raises(Killed):
+        make(tmp_path / "out", documents)
+    monkeypatch.undo()
+    write_jsonl(documents, [*TEXTS, "one more"])
+    with pytest.raises(InputError, match=r"holds an unfinished build that differs: .*docs\.jsonl"):
+        make(tmp_path / "out", documents)
+
+
+def test_full_disk_keeps_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync, calls = os.fsync, 0
+
+    def full(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 30:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr("shards.atomic.os.fsync", full)
+    with pytest.raises(
+        TokenlabError, match="No space left on device; free some space and run the same"
+    ) as caught:
+        make(tmp_path / "out", None, part_bytes=60_000)
+    assert caught.value.exit_code == 2
+    monkeypatch.undo()
+    assert not (tmp_path / "out").exists()
+    assert make(tmp_path / "out", None, part_bytes=60_000).reused_parts >= 1
+
+
+def test_kill_9_and_the_lock(tmp_path: Path) -> None:
+    """A second build into the same output is refused while the first runs; killed with -9 and
+    run again, the first ends with the bytes of an undisturbed build."""
+    program = (
+        "import sys; from pathlib import Path; import tokenlab.build.run as run, time\n"
+        "from tokenlab.build import *\n"
+        "slow = run.write_planned_shard\n"
+        "def wait(*a, **k):\n    print('assembling', flush=True); time.sleep(60); return slow(*a, **k)\n"
+        "run.write_planned_shard = wait\n"
+        "options = BuildOptions(scheme='bytes', output=Path(sys.argv[1]), part_bytes=60000)\n"
+        "build(make_plan(options))"
+    )
+    out = tmp_path / "out"
+    first = subprocess.Popen([sys.executable, "-c", program, str(out)], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "assembling\n"
+    with pytest.raises(InputError, match="another build is writing it"):
+        make(out, None, "bytes", part_bytes=60_000)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    first.stdout.close()
+    assert not out.exists()
+    report = make(out, None, "bytes", part_bytes=60_000)
+    assert report.reused_parts > 3
+    make(tmp_path / "whole", None, "bytes", part_bytes=60_000)
+    assert digests(out) == digests(tmp_path / "whole")
+
+
+def test_workers_die_with_their_parent(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; import tokenlab.build.run as run, time, multiprocessing\n"
+        "from tokenlab.build import *\n"
+        "posted = run.sum_bytes\n"
+        "def wait(records):\n"
+        "    print(*[p.pid for p in multiprocessing.active_children()], flush=True); time.sleep(60)\n"
+        "run.sum_bytes = wait\n"
+        "if __name__ == '__main__':\n"
+        "    output = Path(sys.argv[1])\n"
+        "    build(make_plan(BuildOptions(scheme='bytes', output=output, part_bytes=60000, workers=2)))"
+    )
+    script = tmp_path / "slow.py"
+    script.write_text(program)
+    first = subprocess.Popen([sys.executable, script, tmp_path / "out"], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    workers = [int(pid) for pid in first.stdout.readline().split()]
+    assert workers
+    first.kill()
+    first.wait()
+    first.stdout.close()
+    deadline = time.monotonic() + 20
+    while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(_alive(pid) for pid in workers)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_outputs_that_are_not_ours_are_left_alone(tmp_path: Path, documents: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "precious").write_text("data")
+    for force in (False, True):
+        with pytest.raises(InputError, match="exists and is not a dataset"):
+            make(home, documents, force=force)
+    assert (home / "precious").read_text() == "data"
+    make(tmp_path / "out", documents)
+    with pytest.raises(InputError, match="pass --force to replace it"):
+        make(tmp_path / "out", documents)
+    make(tmp_path / "out", documents, seed=3, force=True)
+    assert read_manifest(tmp_path / "out").options["seed"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["docs.jsonl", "home", "out"]
+
+
+def test_the_sample_catches_an_encoder_that_errs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_scheme: Callable[[str], Scheme]
+) -> None:
+    """A fast encoder that spells the text but cuts it another way is caught by the sample."""
+    bpe = small_scheme("bpe")
+    model = tmp_path / "bpe.model"
+    model.write_bytes(bpe.segmenter.files["sentencepiece.model"])
+    segmenter = type(bpe.segmenter)
+    byte_ids = {
+        bytes([b]): i for b in range(256) for i in [bpe.segmenter.token_bytes.tobytes().index(bytes([b]))]
+    }
+
+    def bytewise(self: Any, text: Any) -> Any:
+        rows = [[byte_ids[bytes([b])] for b in row] for row in text.tobytes()]
+        return type(text).from_rows(rows, np.uint32)
+
+    monkeypatch.setattr(segmenter, "split", bytewise)
+    with pytest.raises(TokenlabError, match="the fast encoder differs from the reference at token"):
+        make(tmp_path / "out", None, "bpe", tokenizer=model)

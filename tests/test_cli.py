@@ -1,0 +1,355 @@
+"""The command line as a process: what a user types, reads, and gets as an exit code."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command import refused, tokenlab, write_jsonl
+from tests.test_build import TEXTS
+from tokenlab.cli import app, spread
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_jsonl(tmp_path_factory.mktemp("docs") / "docs.jsonl", TEXTS)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory, documents: Path) -> Path:
+    out = tmp_path_factory.mktemp("data") / "out"
+    result = tokenlab("build", "--scheme", "bytes", "--input", documents, "--val-docs", 3, "--output", out)
+    assert result.returncode == 0, result.stderr
+    assert "balanced: charges + unattributed = source bytes in 9 of 9 documents" in result.stdout
+    assert f"next: tokenlab verify {out}" in result.stdout
+    assert "validation is its first 3 documents" in result.stderr
+    assert "forecast: " in result.stderr
+    return out
+
+
+def test_the_main_job_on_the_embedded_corpus(tmp_path: Path) -> None:
+    out = tmp_path / "caseops"
+    result = tokenlab("build", "--scheme", "caseops", "--output", out)
+    assert result.returncode == 0, result.stderr
+    result = tokenlab("verify", out)
+    assert result.returncode == 0
+    assert result.stdout.endswith("verdict: TRUST\n")
+
+
+def test_flags_are_frozen() -> None:
+    """A new flag is a decision: change this list with it."""
+    result = {
+        command.callback.__name__: sorted(
+            option
+            for p in _parameters(command.callback.__name__)
+            for option in p.opts
+            if option.startswith("--")
+        )
+        for command in app.registered_commands
+        if command.callback
+    }
+    assert result == {
+        "build": [
+            "--dry-run",
+            "--force",
+            "--input",
+            "--json",
+            "--limit-docs",
+            "--on-bad-document",
+            "--output",
+            "--scheme",
+            "--seed",
+            "--shard-tokens",
+            "--text-field",
+            "--tokenizer",
+            "--train-bytes",
+            "--val-docs",
+            "--vocab-size",
+            "--workers",
+        ],
+        "verify": ["--docs", "--json", "--text-field"],
+        "inspect": ["--doc", "--docs", "--json", "--split", "--text-field"],
+        "schemes": ["--json"],
+    }
+
+
+def _parameters(command: str) -> list:
+    import typer.main
+
+    return typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+
+
+def test_help_is_instant_and_teaches() -> None:
+    for command in ((), ("build",), ("verify",), ("inspect",), ("schemes",)):
+        result = tokenlab(*command, "--help")
+        assert result.returncode == 0
+        assert "tokenlab " in result.stdout.split("Options:")[1], "no example below the options"
+    program = "import sys; sys.argv = ['tokenlab', '--help']\nfrom tokenlab.cli import main\n"
+    program += (
+        "try: main()\nfinally: print(sorted(set(sys.modules) & {'numpy', 'numba', 'pyarrow', 'torch'}))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.endswith("[]\n"), "--help loads a heavy library"
+
+
+def test_build_and_verify_never_import_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"  # importing it now fails
+        "from tokenlab.cli import main\n"
+        "build = ['build', '--scheme', 'byte-bpe', '--vocab-size', '300', '--output', sys.argv[1]]\n"
+        "for arguments in (build, ['verify', sys.argv[1]]):\n"
+        "    sys.argv = ['tokenlab', *arguments]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert not end.code, end.code\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "out")], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_json_of_build_and_verify(tmp_path: Path, documents: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("--scheme", "bytes", "--input", documents, "--val-docs", 3, "--output", out, "--json")
+    record = json.loads(tokenlab("build", *arguments).stdout)
+    assert list(record) == ["output", "seconds", "reused_parts", "manifest"]
+    assert record["manifest"] == json.loads((out / "manifest.json").read_text())
+    result = json.loads(tokenlab("verify", out, "--docs", documents, "--json").stdout)
+    assert (result["verdict"], result["against"]) == ("trust", "source")
+
+
+def test_verify_exit_codes(tmp_path: Path, dataset: Path, documents: Path) -> None:
+    assert tokenlab("verify", dataset, "--docs", documents).returncode == 0
+    other = write_jsonl(tmp_path / "other.jsonl", [*TEXTS[:-1], "not the last"])
+    result = tokenlab("verify", dataset, "--docs", other)
+    assert result.returncode == 1
+    assert "reversible fails: the ids do not decode to the document" in result.stdout
+    assert "split train, document 5" in result.stdout
+    assert result.stdout.endswith("verdict: REJECT\n")
+    assert "no manifest.json" in refused("verify", tmp_path)
+    assert "missing.jsonl" in refused("verify", dataset, "--docs", tmp_path / "missing.jsonl")
+
+
+def test_inspect(dataset: Path, documents: Path) -> None:
+    result = tokenlab("inspect", dataset, "--doc", 7, "--json")
+    shown = json.loads(result.stdout)
+    # Document 5 was left out of train, so the source's 7 is the third that train kept.
+    assert (shown["split"], shown["document"], shown["source_document"]) == ("train", 3, 7)
+    assert shown["charged_bytes"] == shown["source_bytes"] == len(TEXTS[7].encode())
+    assert [row["start"] for row in shown["tokens"]] == list(range(len(TEXTS[7].encode())))
+    same = tokenlab("inspect", dataset, "--split", "train", "--doc", 3, "--json", "--docs", documents)
+    assert json.loads(same.stdout)["tokens"] == shown["tokens"]
+    text = tokenlab("inspect", dataset, "--doc", 0).stdout
+    assert "'<0x54>'" in text.splitlines()[2]
+    assert text.endswith(
+        f"{len(TEXTS[0])} tokens charged {len(TEXTS[0])} of {len(TEXTS[0])} bytes of the source\n"
+    )
+    assert "left out of train" in refused("inspect", dataset, "--doc", 5)
+    assert "documents 0 to 9; there is no 10" in refused("inspect", dataset, "--doc", 10)
+    assert "train has documents 0 to 5" in refused("inspect", dataset, "--split", "train", "--doc", 6)
+
+
+def test_inspect_shows_operators_and_normal_forms(tmp_path: Path, shared: Path, documents: Path) -> None:
+    out = tmp_path / "out"
+    model = shared / "tokenizers/sp8192_caseops_v1_reserved.model"
+    arguments = ("--scheme", "caseops-v1", "--input", documents, "--val-docs", 3, "--tokenizer", model)
+    assert tokenlab("build", *arguments, "--output", out).returncode == 0
+    without = json.loads(tokenlab("inspect", out, "--doc", 3, "--json").stdout)
+    assert without["text_is"] == "normal form"
+    shown = json.loads(tokenlab("inspect", out, "--doc", 3, "--docs", documents, "--json").stdout)
+    assert shown["text_is"] == "source"
+    assert "".join(row["source"] for row in shown["tokens"]) == TEXTS[3].strip()
+    assert shown["tokens"][0]["start"] == 2
+    first = json.loads(tokenlab("inspect", out, "--doc", 0, "--docs", documents, "--json").stdout)
+    title, the = first["tokens"][:2]
+    assert (title["piece"], title["bytes"], title["source"]) == ("\ue001", 0, "")
+    assert (the["piece"], the["bytes"], the["source"]) == ("the", 3, "The")
+
+
+def test_schemes(tmp_path: Path) -> None:
+    lines = tokenlab("schemes").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "bpe",
+        "bpe-v1",
+        "byte-bpe",
+        "bytes",
+        "caseops",
+        "caseops-v1",
+    ]
+    for line in lines:
+        assert ("balanced, not reversible" in line) == ("-v1" in line.split()[0])
+    assert [scheme["name"] for scheme in json.loads(tokenlab("schemes", "--json").stdout)] == [
+        line.split()[0] for line in lines
+    ]
+
+
+def test_a_scheme_file_of_ones_own(tmp_path: Path) -> None:
+    scheme = tmp_path / "mine.toml"
+    scheme.write_text(
+        'name = "mine"\noperators = ["caseops"]\n'
+        '[segmenter]\nkind = "sentencepiece"\nnormalization = "identity"\nvocab_size = 400\n'
+        "split_digits = false\n"
+    )
+    assert tokenlab("build", "--scheme", scheme, "--output", tmp_path / "out").returncode == 0
+    assert tokenlab("verify", tmp_path / "out").returncode == 0
+    scheme.write_text('name = "mine"\n[segmenter]\nkind = "sentencepiece"\nnormalization = "identity"\n')
+    assert "must be 'escape'" in refused("build", "--scheme", scheme, "--output", tmp_path / "two")
+    scheme.write_text('name = "mine"\n[segmenter]\nkind = "byte"\nsize = 3\n')
+    assert "unknown field `size`" in refused("build", "--scheme", scheme, "--output", tmp_path / "two")
+
+
+def test_dry_run_writes_nothing(tmp_path: Path, documents: Path) -> None:
+    arguments = ("--input", documents, "--val-docs", 3, "--output", tmp_path / "out", "--dry-run")
+    result = tokenlab("build", "--scheme", "bytes", *arguments)
+    assert result.returncode == 0
+    for expected in ("val_docs: 3", "shard_tokens: 100000000", "seed: 0", "forecast: about"):
+        assert expected in result.stdout
+    plan = json.loads(tokenlab("build", "--scheme", "bytes", *arguments, "--json").stdout)
+    assert plan["forecast"]["source_bytes"] == sum(len(text.encode()) for text in TEXTS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_documents_are_named(tmp_path: Path) -> None:
+    """Each kind of bad input: exit code 2, one line with file, row and remedy, nothing on disk."""
+    good = [json.dumps({"text": f"document {n}"}) for n in range(10)]
+
+    def lines(*rows: bytes | str) -> Path:
+        path = tmp_path / "docs.jsonl"
+        path.write_bytes(b"\n".join(row if isinstance(row, bytes) else row.encode() for row in rows) + b"\n")
+        return path
+
+    def build(path: Path, *extra: object) -> str:
+        message = refused(
+            "build",
+            "--scheme",
+            "bytes",
+            "--input",
+            path,
+            "--val-docs",
+            2,
+            "--output",
+            tmp_path / "out",
+            *extra,
+        )
+        assert str(path) in message
+        assert not list(tmp_path.glob("out*"))
+        return message
+
+    empty = tmp_path / "empty.jsonl"
+    empty.write_bytes(b"")
+    assert "is empty" in build(empty)
+    assert "no field 'text' (fields: body)" in build(lines(*good[:3], '{"body": "x"}'))
+    assert "row 7: invalid JSON" in build(lines(*good[:6], '{"text": "x"', *good[6:]))
+    assert "row 3: lone surrogate U+D800" in build(lines(*good[:2], '{"text": "a\\ud800b"}'))
+    assert "row 4: invalid UTF-8" in build(lines(*good[:3], b'{"text": "\xff"}'))
+    assert "row 2: field 'text' is null" in build(lines(good[0], '{"text": null}'))
+    table = tmp_path / "docs.parquet"
+    pq.write_table(pa.table({"body": ["a", "b", "c"]}), table)
+    assert "body" in build(table)
+    packed = tmp_path / "docs.jsonl.gz"
+    packed.write_bytes(gzip.compress("\n".join(good).encode())[:-9])
+    build(packed)
+    assert "--val-docs is 2, the input has 2 documents" in refused(
+        "build",
+        "--scheme",
+        "bytes",
+        "--input",
+        lines(*good[:2]),
+        "--val-docs",
+        2,
+        "--output",
+        tmp_path / "out",
+    )
+    missing = refused(
+        "build", "--scheme", "bytes", "--input", "no/such*.jsonl", "--val-docs", 2, "--output", "x"
+    )
+    assert "no/such*.jsonl" in missing
+
+
+def test_bad_options_are_explained(tmp_path: Path, documents: Path, dataset: Path) -> None:
+    def build(*arguments: object) -> str:
+        message = refused("build", "--output", tmp_path / "out", *arguments)
+        assert not list(tmp_path.glob("out*"))
+        return message
+
+    given = ("--input", documents)
+    assert "--val-docs N is missing" in build("--scheme", "bytes", *given)
+    assert "built-in: bpe, bpe-v1" in build("--scheme", "nonsense")
+    assert "at least one validation document" in build("--scheme", "bytes", *given, "--val-docs", 0)
+    assert "the text fills" in build("--scheme", "bpe", "--vocab-size", 50_000)
+    assert "give its SentencePiece model with --tokenizer" in build("--scheme", "bpe-v1")
+    assert "fixed vocabulary" in build("--scheme", "bytes", "--vocab-size", 300)
+    assert "No such option" in build("--scheme", "bytes", "--vocabsize", 300)
+    message = refused("build", "--scheme", "bytes", "--output", dataset)
+    assert "pass --force" in message
+
+
+def test_skipping_bad_documents(tmp_path: Path) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b"}\nbroken\n{"text": "c"}\n{"text": 1}\n')
+    out = tmp_path / "out"
+    arguments = ("--scheme", "bytes", "--input", path, "--val-docs", 1, "--output", out)
+    result = tokenlab("build", *arguments, "--on-bad-document", "skip")
+    assert result.returncode == 0
+    assert "2 bad rows" in result.stdout
+    assert f"skipped {path} row 3: invalid JSON" in result.stdout
+    bad = json.loads((out / "manifest.json").read_text())["source"]["bad_documents"]
+    assert [entry["row"] for entry in bad] == [3, 5]
+    assert tokenlab("verify", out, "--docs", path).returncode == 0
+
+
+def test_many_inputs_after_one_flag(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [f"{name} one", f"{name} two"])
+    files = sorted(tmp_path.glob("*.jsonl"))
+    out = tmp_path / "out"
+    assert (
+        tokenlab("build", "--scheme", "bytes", "--input", *files, "--val-docs", 1, "--output", out).returncode
+        == 0
+    )
+    assert json.loads((out / "manifest.json").read_text())["source"]["documents"] == 6
+    assert tokenlab("verify", out, "--docs", *files).returncode == 0
+    assert tokenlab("verify", "--docs", tmp_path / "*.jsonl", out).returncode == 0
+
+
+def test_spread() -> None:
+    assert spread(["build", "--input", "a", "b", "--seed", "3"]) == [
+        "build", "--input", "a", "--input", "b", "--seed", "3",
+    ]  # fmt: skip
+    assert spread(["verify", "out", "--docs", "a", "b", "--json"]) == [
+        "verify", "out", "--docs", "a", "--docs", "b", "--json",
+    ]  # fmt: skip
+    assert spread(["verify", "--docs", "a", "out"]) == ["verify", "--docs", "a", "out"]
+
+
+def test_ctrl_c_leaves_a_resumable_build(tmp_path: Path) -> None:
+    """One line, exit code 130, and the next run takes the finished parts over."""
+    texts = [f"document {n} " + "The NASA word " * 2000 for n in range(2200)]
+    documents = write_jsonl(tmp_path / "docs.jsonl", texts)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tokenlab", "build", "--scheme", "caseops", "--vocab-size", "290"]
+    command += ["--input", str(documents), "--val-docs", "2", "--output", str(out), "--workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    parts = tmp_path / "out.partial/parts"
+    deadline = time.monotonic() + 60
+    while len(list(parts.glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stderr.splitlines()[-1] == "tokenlab: interrupted; the same command goes on where it stopped"
+    assert "Traceback" not in stderr
+    assert not out.exists()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "parts were already encoded" in again.stderr
