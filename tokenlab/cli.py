@@ -45,7 +45,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Docs = Annotated[
     list[str] | None,
     typer.Option(
-        "--docs", metavar="PATH", help="The source documents, as `build --input` took them (repeatable)."
+        "--docs",
+        metavar="PATH",
+        help="The source, as `build --input` took it (repeatable); `embedded` for Python's prose.",
     ),
 ]
 TextField = Annotated[str | None, typer.Option(help="Field of the documents' text, if not the manifest's.")]

@@ -114,7 +114,7 @@ def verification_text(result: Verification) -> str:
         ("split", "documents", "tokens", "source bytes", "charged", "unattributed")
     ]
     totals += [
-        (name, *(f"{count:,}" for count in msgspec.structs.astuple(split)))
+        (name, *("?" if count is None else f"{count:,}" for count in msgspec.structs.astuple(split)))
         for name, split in result.splits.items()
     ]
     lines += _table(totals) if result.splits else []
@@ -123,7 +123,9 @@ def verification_text(result: Verification) -> str:
 
 
 def _word(verdict: Verdict) -> str:
-    return {True: "holds", False: "FAILS", None: "open"}[verdict.holds]
+    if verdict.holds is None:
+        return "no" if verdict.name == "reversible" else "OPEN"
+    return "holds" if verdict.holds else "FAILS"
 
 
 def inspection_text(result: Inspection) -> str:

@@ -78,10 +78,11 @@ class SourceDocuments:
 
 
 def open_source(manifest: Manifest, docs: Sequence[str], text_field: str | None) -> SourceDocuments:
-    """The documents of `docs`, read as the manifest says they were read. Raises InputError."""
+    """The documents of `docs`, read as the manifest says they were read; `["embedded"]` is the
+    corpus that Python carries. Raises InputError."""
     described: dict[str, Any] = manifest.source.corpus
     corpus = open_corpus(
-        list(docs),
+        None if list(docs) == ["embedded"] else list(docs),
         text_field=text_field or str(described.get("text_field", "text")),
         limit_docs=described.get("limit_docs"),
         on_bad_document=described.get("on_bad_document", "stop"),

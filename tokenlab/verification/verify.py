@@ -21,13 +21,13 @@ from tokenlab.verification.tally import Tally
 
 
 class SplitTotals(msgspec.Struct, frozen=True):
-    """What was read of a split."""
+    """What was read of a split; None is what cannot be told without the source or a sidecar."""
 
     documents: int
     tokens: int
-    source_bytes: int
-    charged_bytes: int
-    unattributed_bytes: int
+    source_bytes: int | None
+    charged_bytes: int | None
+    unattributed_bytes: int | None
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -111,8 +111,9 @@ def _describe(tallies: Tallies, manifest: Manifest, source: SourceDocuments | No
             else "count and digests as the manifest has them"
         )
     else:
-        tallies.balanced.unit = "sidecar totals"
-        tallies.balanced.detail = "sidecar totals as the manifest has them; --docs recomputes every charge"
+        tallies.balanced.missing = (
+            "the source is missing, and charges cannot be recomputed from a normal form: give --docs"
+        )
         tallies.disjoint.detail = "no normal form of a training document equals one of validation"
         tallies.complete.detail = "counts as the manifest has them; --docs compares every document"
     tallies.canonical.detail = "re-encoding gives the same ids (all of validation, a sample of train)"
@@ -196,7 +197,7 @@ def _check_documents(
         if readable:
             check.finish()
         unchanged += check.unchanged_documents
-        totals[split] = SplitTotals(**vars(check.ledger))
+        totals[split] = _totals(check)
     progress.finish()
     if source is not None:
         _check_source(dataset.manifest, tallies, source)
@@ -205,6 +206,17 @@ def _check_documents(
                 f"the normaliser leaves {unchanged:,} of {tallies.complete.count:,} documents as they are"
             )
     return totals
+
+
+def _totals(check: SplitCheck) -> SplitTotals:
+    ledger = check.ledger
+    return SplitTotals(
+        documents=ledger.documents,
+        tokens=ledger.tokens,
+        source_bytes=ledger.source_bytes if check.knows_source else None,
+        charged_bytes=ledger.charged_bytes if check.knows_charges else None,
+        unattributed_bytes=ledger.unattributed_bytes if check.knows_source else None,
+    )
 
 
 def _check_source(manifest: Manifest, tallies: Tallies, source: SourceDocuments) -> None:

@@ -1,0 +1,132 @@
+"""What a build and a verify are made of, stage by stage, batch by batch as they run them."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from measure import Measurement
+
+from shards import format_for_vocabulary
+from tokenlab.accounting.ledger import Ledger
+from tokenlab.build.assemble import plan_shards, write_planned_shard
+from tokenlab.build.encode import batch_bounds
+from tokenlab.build.parts import PartRecord, read_parts, write_part
+from tokenlab.build.plan import PART_BYTES, SHARD_TOKENS
+from tokenlab.corpus import document_digests, open_corpus
+from tokenlab.cuts import as_charges
+from tokenlab.ops.escape import Escape
+from tokenlab.ops.normalize import SentencePieceNormalizer
+from tokenlab.ragged import Ragged
+from tokenlab.scheme import Scheme
+from tokenlab.segment.spelling import cover, spell
+
+T = TypeVar("T")
+
+KERNEL = "caseops kernel with cut map"
+
+
+class StageClock:
+    """CPU seconds by stage, summed over the batches of one pass."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def __call__(self, stage: str, action: Callable[..., T], *arguments: Any) -> T:
+        """`action(*arguments)`, timed."""
+        start = time.process_time()
+        result = action(*arguments)
+        self.seconds[stage] += time.process_time() - start
+        return result
+
+
+def measure_stages(
+    corpus: Path, scheme: Scheme, normalizer: SentencePieceNormalizer | None, folder: Path, repeat: int
+) -> Iterator[Measurement]:
+    """Each stage, fastest of `repeat` passes over the corpus."""
+    run = partial(_pass, corpus=corpus, scheme=scheme, normalizer=normalizer, folder=folder)
+    size = run(StageClock())  # compiles the kernels
+    clocks = [StageClock() for _ in range(repeat)]
+    for clock in clocks:
+        run(clock)
+    for stage in clocks[0].seconds:
+        seconds = min(clock.seconds[stage] for clock in clocks)
+        yield Measurement(stage, size, seconds, f"{seconds * 1e9 / size:6.2f} ns a byte")
+
+
+def _pass(
+    clock: StageClock, corpus: Path, scheme: Scheme, normalizer: SentencePieceNormalizer | None, folder: Path
+) -> int:
+    """Every stage once over the corpus; the bytes of its text."""
+    records: list[PartRecord] = []
+    parts = read_parts(open_corpus([str(corpus)]), val_docs=1, part_bytes=PART_BYTES)
+    form = format_for_vocabulary(scheme.segmenter.vocab_size)
+    bos = scheme.segmenter.bos
+    while (read := clock("read jsonl.zst", next, parts, None)) is not None:
+        part, _ = read
+        digests = clock("sha256 of every document", document_digests, part.documents)
+        ledger = Ledger()
+        ids, charges = [], []
+        for start, stop in batch_bounds(part.documents):
+            batch = part.documents.rows(start, stop)
+            split, charged = _encode(clock, batch, scheme, ledger)
+            starts = split.offsets[:-1]
+            ids.append(
+                clock("BOS before each document", _with_bos, split.values.astype(form.dtype), starts, bos)
+            )
+            charges.append(clock("BOS before each document", _with_bos, charged.values, starts, 0))
+            _others(clock, batch, split, scheme, normalizer)
+        keep = np.ones(len(part.documents), bool)
+        records.append(
+            clock(
+                "part files, with sha256 and fsync",
+                write_part,
+                folder,
+                part,
+                keep,
+                ledger,
+                np.concatenate(ids),
+                np.concatenate(charges),
+                digests,
+            )
+        )
+    train = [record for record in records if record.split == "train"]
+    for plan in plan_shards("train", train, SHARD_TOKENS):
+        clock("assemble shards and sidecars", _assemble, plan, folder, form, bos)
+    return sum(record.source_bytes for record in records)
+
+
+def _encode(clock: StageClock, batch: Ragged, scheme: Scheme, ledger: Ledger) -> tuple[Ragged, Ragged]:
+    """`Scheme.encode_batch`, taken apart."""
+    text, cuts = clock(KERNEL, scheme.rewrite, batch)
+    ids = clock("encode: segmenter.split", scheme.segmenter.split, text)
+    ends = clock("cover: ids spell the text", cover, ids, scheme.segmenter.token_bytes, text)
+    counted = clock("charges from the cut map", cuts.charges, ends)
+    charges = Ragged(clock("charges from the cut map", as_charges, counted.values), counted.offsets)
+    clock("ledger", ledger.post, batch.lengths, charges, cuts.unattributed(batch.lengths))
+    return ids, charges
+
+
+def _others(
+    clock: StageClock,
+    batch: Ragged,
+    ids: Ragged,
+    scheme: Scheme,
+    normalizer: SentencePieceNormalizer | None,
+) -> None:
+    """Stages of verify and of other schemes."""
+    spelled = clock("verify: ids to text (spell)", spell, ids, scheme.segmenter.token_bytes)
+    clock("verify: caseops read back", scheme.read_back, spelled)
+    clock("bpe: escape scan", Escape().apply, batch)
+    if normalizer is not None:
+        clock("-v1: normaliser kernel with cut map", normalizer.apply, batch)
+
+
+def _assemble(plan: Any, folder: Path, form: Any, bos: int) -> None:
+    (folder / "bytes").mkdir(exist_ok=True)
+    write_planned_shard(plan, parts=folder, output=folder, form=form, bos=bos, sidecar=True)
