@@ -179,6 +179,17 @@ def test_nothing_is_read_over_a_border(first: str, second: str) -> None:
     assert (caught.value.document, caught.value.position) == (0, 0)
 
 
+@pytest.mark.parametrize("operator", BOTH, ids=["escaping", "published"])
+def test_a_character_cut_by_a_border_is_none(operator: CaseOps) -> None:
+    """Ids of single bytes spell such rows: EE 80 | 81 is no marker, and neither reads past its row."""
+    rows = [b"\xee", b"\x80\x81a", b"\xee\x80", b"\x81a", b"\xe2\x96", b"\x81\xee\x80"]
+    batch = Ragged.from_bytes(rows)
+    assert operator.invert(batch).tobytes() == rows
+    out, cuts = operator.apply(batch)
+    assert out.tobytes() == rows
+    assert [cuts.document(d).tolist() for d in range(len(rows))] == [list(range(len(r) + 1)) for r in rows]
+
+
 def test_an_escaped_space_belongs_to_the_metaspace_escape() -> None:
     text = Ragged.from_bytes([(ESC + " ").encode()])
     assert CaseOps().invert(text).tobytes() == ["\u2581".encode()]

@@ -97,6 +97,13 @@ def test_malformed_text(text: str, position: int) -> None:
         invert_reference(text)
 
 
+@pytest.mark.parametrize("second", [" ", ESC, ESC + ESC])
+def test_nothing_is_read_over_a_border(second: str) -> None:
+    with pytest.raises(DecodingError) as caught:
+        Escape().invert(Ragged.from_bytes([ESC.encode(), second.encode()]))
+    assert (caught.value.document, caught.value.position) == (0, 0)
+
+
 @settings(max_examples=300)
 @given(odd_text.marked_texts)
 def test_invert_is_its_twin_on_any_text(text: str) -> None:

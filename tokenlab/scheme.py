@@ -1,5 +1,6 @@
 """A scheme: operators, then a segmenter, as data. It turns text into ids and charges, and back.
 
+>>> from tokenlab.scheme_spec import open_scheme_spec
 >>> scheme = Scheme(open_scheme_spec("bytes"))
 >>> ids, charges = scheme.encode("Hi")
 >>> ids.tolist(), charges.tolist(), scheme.decode(ids)
@@ -123,13 +124,17 @@ class Scheme:
 
     def read_back(self, text: Ragged) -> Ragged:
         """The source (uint8) of a batch of rewritten text; for a scheme that is not reversible
-        the normal form, read back as far as its operators go.
+        the normal form.
 
         Raises DecodingError for text that the operators cannot have written, as far as they
-        can tell; that `rewrite` of the source gives the same text again tells the rest.
+        can tell; that `rewrite` of the source gives the same text again tells the rest. A
+        normaliser may leave such text too (it composes TITLE a U+0301, so that no letter
+        follows the marker): that normal form has no reading.
         """
         for operator in reversed(self.operators):
             text = operator.invert(text)
+        if self.reversible and (d := text.first_invalid_utf8()) is not None:
+            raise DecodingError(d, 0, "the ids spell bytes that are not valid UTF-8")
         return text
 
     @overload
@@ -161,10 +166,10 @@ class Scheme:
         """The source bytes of one document's ids, or a list for a sequence of documents.
 
         A scheme that is not reversible gives the normal form. Raises DecodingError for ids
-        outside the vocabulary, and for text that no encoder of a reversible scheme emits.
+        outside the vocabulary, and for text that no encoder of the scheme emits; see `read_back`.
         """
         single = len(ids) == 0 or np.ndim(ids[0]) == 0
-        batch = Ragged.from_rows([ids] if single else ids, np.uint32)
+        batch = Ragged.from_rows([_ids(row, d) for d, row in enumerate([ids] if single else ids)], np.uint32)
         text = spell(batch, self.segmenter.token_bytes)
         source = self.read_back(text)
         if self.reversible and (d := self.rewrite(source)[0].first_difference(text)) is not None:
@@ -218,6 +223,16 @@ def _make_segmenter(spec: SchemeSpec, vocabulary: bytes | None) -> Segmenter:
     if isinstance(spec.segmenter, ByteLevelSpec):
         return ByteLevelSegmenter(vocabulary)
     return SentencePieceSegmenter(vocabulary)
+
+
+def _ids(row: Any, document: int) -> NDArray[np.uint32]:
+    """A document's ids as uint32, refusing what a cast would change."""
+    ids = np.asarray(row)
+    if len(ids) and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= 2**32):
+        wrong = (t for t, value in enumerate(row) if value != int(value) or not 0 <= value < 2**32)
+        bad = next(wrong, 0)
+        raise DecodingError(document, bad, f"{row[bad]} is not an id")
+    return ids.astype(np.uint32)
 
 
 def _utf8(document: str | bytes, index: int) -> bytes:

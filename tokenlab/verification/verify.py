@@ -77,7 +77,7 @@ def verify(
     intact = check_files(folder, manifest, progress)
     tallies = Tallies()
     _describe(tallies, manifest, source)
-    encoder = Tally("encoder", "probe texts", "today's backends give the ids of the recorded probe")
+    encoder = Tally("encoder", "probe text", "today's backends give the ids of the recorded probe")
     splits: dict[str, SplitTotals] = {}
     notes: list[str] = []
     dataset = _open(folder, intact, tallies, encoder)
