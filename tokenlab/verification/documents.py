@@ -121,7 +121,7 @@ class SplitCheck:
         """The inverse, run for itself (the forward pass alone would not show that it exists);
         for a normalising scheme, how many documents the normaliser leaves as they are."""
         if decoded is None:
-            rewritten = self.scheme.rewrite_losslessly(documents)
+            rewritten, _ = self.scheme.rewrite_losslessly(documents)
             self.unchanged_documents += sum(map(np.array_equal, spelled, rewritten))
         elif (d := decoded.first_difference(documents)) is not None:
             self.tallies.reversible.fail(self._failure(batch, d, "decoding does not give the source back"))

@@ -16,18 +16,20 @@ from tokenlab.ragged import Ragged
 
 
 class SourceDocuments:
-    """Hands out the documents that each split must hold, as often as a verifier asks.
+    """Hands out the documents that each split must hold, as often as a verifier asks;
+    without `drop_twins`, training documents that equal a validation document too.
 
     `documents`, `bytes`, `dropped` and `digest` cover everything read so far, dropped
     documents included.
     """
 
-    def __init__(self, corpus: Corpus, val_docs: int) -> None:
+    def __init__(self, corpus: Corpus, val_docs: int, *, drop_twins: bool = True) -> None:
         self.documents = 0
         self.bytes = 0
         self.dropped: list[int] = []
         self.digest = CorpusDigest()
         self._val_docs = val_docs
+        self._drop_twins = drop_twins
         self._validation: set[bytes] = set()
         self._stream = self._kept(corpus)
         self._held: tuple[Split, Ragged] | None = None
@@ -72,7 +74,7 @@ class SourceDocuments:
 
     def _unlike_validation(self, digests: NDArray[np.uint8], cut: int) -> NDArray[np.bool_]:
         keep = np.ones(len(digests), bool)
-        for d in range(cut, len(digests)):
+        for d in range(cut, len(digests) if self._drop_twins else 0):
             keep[d] = digests[d].tobytes() not in self._validation
         return keep
 
