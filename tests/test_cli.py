@@ -77,7 +77,17 @@ def test_flags_are_frozen() -> None:
             "--vocab-size",
             "--workers",
         ],
-        "verify": ["--docs", "--json", "--text-field"],
+        "verify": [
+            "--byte-table",
+            "--docs",
+            "--json",
+            "--log",
+            "--loss",
+            "--text-field",
+            "--tokenizer",
+            "--transform",
+            "--val-docs",
+        ],
         "inspect": ["--doc", "--docs", "--json", "--split", "--text-field"],
         "schemes": ["--json"],
     }
@@ -353,3 +363,24 @@ def test_ctrl_c_leaves_a_resumable_build(tmp_path: Path) -> None:
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "parts were already encoded" in again.stderr
+
+
+def test_verify_of_foreign_shards(tmp_path: Path, documents: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("--scheme", "byte-bpe", "--vocab-size", 270, "--input", documents, "--val-docs", 3)
+    assert tokenlab("build", *arguments, "--output", out).returncode == 0
+    model = ("--tokenizer", out / "tokenizer/tokenizer.json", "--val-docs", 3)
+    assert "has a manifest" in refused("verify", out, *model)
+    (out / "manifest.json").unlink()
+    result = tokenlab("verify", out, *model, "--docs", documents)
+    # The training document that equals a validation document was left out by build.
+    assert result.returncode == 1
+    assert (
+        "cause: the ids spell other text" in result.stdout or "cause: a document is missing" in result.stdout
+    )
+    unique = write_jsonl(tmp_path / "unique.jsonl", [text for n, text in enumerate(TEXTS) if n != 5])
+    result = tokenlab("verify", out, *model, "--docs", unique, "--json")
+    assert (result.returncode, json.loads(result.stdout)["verdict"]) == (0, "trust")
+    result = tokenlab("verify", out)
+    assert result.returncode == 3
+    assert result.stdout.endswith("verdict: UNPROVEN\n")

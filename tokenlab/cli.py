@@ -34,6 +34,14 @@ class OnBadDocument(StrEnum):
     skip = "skip"
 
 
+class Transform(StrEnum):
+    """What a foreign dataset's text went through before its tokenizer."""
+
+    identity = "identity"
+    caseops_v1 = "caseops-v1"
+    caseops = "caseops"
+
+
 class SplitName(StrEnum):
     """A split of a dataset."""
 
@@ -126,9 +134,11 @@ def build(
     """
     from tokenlab.build import BuildOptions, make_plan
     from tokenlab.build import build as run_build
-    from tokenlab.report import build_json, build_text, plan_text
+    from tokenlab.memory import keep_freed_memory
+    from tokenlab.report.build import build_json, build_text, plan_text
     from tokenlab.terminal import stderr_progress
 
+    keep_freed_memory()
     plan = make_plan(
         BuildOptions(
             scheme=scheme,
@@ -157,23 +167,70 @@ def build(
 @app.command(
     epilog="\b\nExamples:\n"
     "  tokenlab verify out/caseops\n"
-    "  tokenlab verify out/fw --docs docs.jsonl.zst --json"
+    "  tokenlab verify out/fw --docs docs.jsonl.zst --json\n"
+    "  tokenlab verify their/shards --tokenizer their.model --transform caseops-v1 \\\n"
+    "      --docs docs.jsonl --val-docs 50000 --log train.log"
 )
 def verify(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")],
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, or a folder of foreign shards.")],
     docs: Docs = None,
     text_field: TextField = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Foreign shards: their sentencepiece .model or tokenizer.json."),
+    ] = None,
+    transform: Annotated[
+        Transform, typer.Option(help="Foreign shards: what the text went through before the tokenizer.")
+    ] = Transform.identity,
+    val_docs: Annotated[
+        int | None, typer.Option(metavar="N", help="Foreign shards: how many of --docs are validation.")
+    ] = None,
+    byte_table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Foreign shards without sidecar: their byte table (.npz)."),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Foreign shards: the training log that claims a BPB.")
+    ] = None,
+    loss: Annotated[
+        float | None,
+        typer.Option(metavar="NATS", help="Foreign shards: a validation loss, to be turned into BPB."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Re-read a dataset and prove it: balanced, reversible, disjoint, complete.
+    """Re-read a dataset and prove it, or judge one that somebody else made.
 
-    Without --docs against its manifest, with --docs against the source itself. Exit code 0
-    when all verdicts hold, 1 when one fails, 2 for bad usage or input, 3 when unproven.
+    A dataset of tokenlab is held against its manifest, with --docs against the source
+    itself. Shards without a manifest are judged by what is given with them; what cannot be
+    judged is listed. Exit code 0 when all holds, 1 when something fails, 2 for bad usage or
+    input, 3 when evidence is missing.
     """
-    from tokenlab.report import to_json, verification_text
+    from tokenlab.memory import keep_freed_memory
+    from tokenlab.report.plain import to_json
+    from tokenlab.report.verification import foreign_text, verification_text
     from tokenlab.terminal import stderr_progress
+    from tokenlab.verification import ForeignOptions, is_foreign, verify_foreign
     from tokenlab.verification import verify as run_verify
 
+    keep_freed_memory()
+    given = (tokenizer, val_docs, byte_table, log, loss)
+    foreign = is_foreign(
+        dataset, asked=transform is not Transform.identity or any(x is not None for x in given)
+    )
+    if foreign:
+        options = ForeignOptions(
+            tokenizer=tokenizer,
+            transform=transform.value,
+            docs=tuple(docs) if docs is not None else None,
+            val_docs=val_docs,
+            byte_table=byte_table,
+            text_field=text_field or "text",
+            log=log,
+            loss=loss,
+        )
+        judged = verify_foreign(dataset, options, stderr_progress())
+        _print(to_json(judged) if json else foreign_text(judged))
+        raise typer.Exit(judged.exit_code)
     result = run_verify(dataset, docs=docs, text_field=text_field, progress=stderr_progress())
     _print(to_json(result) if json else verification_text(result))
     raise typer.Exit(result.exit_code)
@@ -194,7 +251,8 @@ def inspect(
 ) -> None:
     """Show a document token by token: id, piece, source slice, bytes charged."""
     from tokenlab.inspection import inspect_document
-    from tokenlab.report import inspection_text, to_json
+    from tokenlab.report.inspection import inspection_text
+    from tokenlab.report.plain import to_json
 
     result = inspect_document(
         dataset, doc, split=split.value if split else None, docs=docs, text_field=text_field
@@ -205,7 +263,7 @@ def inspect(
 @app.command(epilog="\b\nExample:\n  tokenlab schemes")
 def schemes(json: Json = False) -> None:
     """List the schemes there are, one line each, with the verdicts they get."""
-    from tokenlab.report import schemes_json, schemes_text
+    from tokenlab.report.schemes import schemes_json, schemes_text
 
     _print(schemes_json() if json else schemes_text())
 

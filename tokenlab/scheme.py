@@ -84,18 +84,11 @@ class Scheme:
 
     def rewrite(self, documents: Ragged) -> tuple[Ragged, CutMap]:
         """The text that the segmenter sees, and its cut map to the source."""
-        text, cuts = documents, CutMap.identity(documents)
-        for operator in self.operators:
-            text, step = operator.apply(text)
-            cuts = step.after(cuts)
-        return text, cuts
+        return _fold(documents, self.operators)
 
-    def rewrite_losslessly(self, documents: Ragged) -> Ragged:
-        """The text of the reversible operators alone: what a normaliser would have to keep."""
-        for operator in self.operators:
-            if operator.reversible:
-                documents, _ = operator.apply(documents)
-        return documents
+    def rewrite_losslessly(self, documents: Ragged) -> tuple[Ragged, CutMap]:
+        """`rewrite` by the reversible operators alone: what a normaliser would have to keep."""
+        return _fold(documents, [operator for operator in self.operators if operator.reversible])
 
     def encode_batch(self, documents: Ragged) -> Encoded:
         """Ids and charges of a uint8 batch of valid UTF-8.
@@ -223,6 +216,14 @@ def _make_segmenter(spec: SchemeSpec, vocabulary: bytes | None) -> Segmenter:
     if isinstance(spec.segmenter, ByteLevelSpec):
         return ByteLevelSegmenter(vocabulary)
     return SentencePieceSegmenter(vocabulary)
+
+
+def _fold(text: Ragged, operators: Sequence[Operator]) -> tuple[Ragged, CutMap]:
+    cuts = CutMap.identity(text)
+    for operator in operators:
+        text, step = operator.apply(text)
+        cuts = step.after(cuts)
+    return text, cuts
 
 
 def _ids(row: Any, document: int) -> NDArray[np.uint32]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
+
+from tokenlab.accounting.verdicts import Failure
 from tokenlab.verification.tally import Tally
 
 INVARIANTS: dict[str, tuple[int, str, str]] = {
@@ -29,9 +34,38 @@ INVARIANTS: dict[str, tuple[int, str, str]] = {
 WARNINGS = frozenset({"lint", "glob", "references", "code", "table"})
 
 
+class Invariant(msgspec.Struct, frozen=True):
+    """One invariant, judged. `holds` is None when it was skipped, and `detail` says why; one of
+    level `warning` that does not hold is odd, but no reason to reject."""
+
+    number: int
+    name: str
+    level: Literal["error", "warning"]
+    holds: bool | None
+    count: int
+    unit: str
+    detail: str
+    failure: Failure | None
+
+
 def new_tallies() -> dict[str, Tally]:
     """One tally an invariant."""
-    return {name: Tally(f"{number} {name}", unit, text) for name, (number, unit, text) in INVARIANTS.items()}
+    return {name: Tally(name, unit, text) for name, (_, unit, text) in INVARIANTS.items()}
+
+
+def judge(tally: Tally) -> Invariant:
+    """What came of a tally."""
+    verdict = tally.verdict()
+    return Invariant(
+        number=INVARIANTS[tally.name][0],
+        name=tally.name,
+        level="warning" if tally.name in WARNINGS else "error",
+        holds=verdict.holds,
+        count=verdict.count,
+        unit=verdict.unit,
+        detail=verdict.detail,
+        failure=verdict.failure,
+    )
 
 
 def skip(tallies: dict[str, Tally], names: list[str], reason: str) -> None:

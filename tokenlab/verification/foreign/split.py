@@ -18,6 +18,7 @@ from tokenlab.errors import DecodingError
 from tokenlab.manifest import Split
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
+from tokenlab.segment.sentencepiece import SentencePieceSegmenter
 from tokenlab.segment.spelling import spell
 from tokenlab.verification.foreign.causes import ChargeStatistics, name_text_cause
 from tokenlab.verification.foreign.charges import (
@@ -28,6 +29,7 @@ from tokenlab.verification.foreign.charges import (
     marker_ids,
     normal_form_charges,
     source_charges,
+    stock_table,
 )
 from tokenlab.verification.foreign.lost import lost_bytes
 from tokenlab.verification.source import SourceDocuments
@@ -98,6 +100,9 @@ class ForeignSplit:
         self.matching_documents = 0
         self.lost: Counter[str] = Counter()
         self.source_ended = self.text_differs = False
+        segmenter = self.scheme.segmenter
+        self.stock_table = stock_table(segmenter) if isinstance(segmenter, SentencePieceSegmenter) else None
+        self.table_sum: int | None = None
         self.conventions = {name: Convention(name, ChargeStatistics(self.scheme)) for name in CONVENTIONS}
 
     def batch(self, batch: TokenBatch) -> None:
@@ -221,6 +226,9 @@ class ForeignSplit:
             return
         if self.charged is not None:
             self.charged += int(found.values.sum())
+        if batch.charges is not None and self.stock_table is not None:
+            stock = self.stock_table.charges(batch.ids, self.scheme.segmenter.bos)
+            self.table_sum = (self.table_sum or 0) + int(stock.values.sum())
         if not matches.any():
             return
         ids, text, known, charged = (rows.take(matches) for rows in (batch.ids, spelled, documents, found))
@@ -283,7 +291,11 @@ class ForeignSplit:
             return
         tallies, statistics = self.tallies, best.statistics
         tallies["recount"].count = sum(statistics.tokens.values())
-        tallies["operators"].count, tallies["characters"].count = statistics.tokens[0], statistics.tokens[1]
+        for kind, name in enumerate(("operators", "characters")):
+            tallies[name].count = statistics.tokens[kind]
+            if not statistics.tokens[kind]:
+                tallies[name].missing = f"validation has no {tallies[name].unit}"
+        self._compare_with_table()
         for name in ("sums", "monotone"):
             tallies[name].count = self.matching_documents or self.documents
         if best.failure is None:
@@ -305,6 +317,22 @@ class ForeignSplit:
                 )
             )
         self._cause(f"{statistics.cause()}; first: {best.failure}")
+
+    def _compare_with_table(self) -> None:
+        """The stock table's sum beside a sidecar's: for plain text they agree; operators, which
+        the table counts as their three bytes, explain the rest."""
+        tally = self.tallies["table"]
+        if self.table_sum is None:
+            tally.missing = "needs a sidecar and a SentencePiece model"
+            return
+        operators = self.conventions["normal form"].statistics.tokens[0]
+        tally.count = self.tokens
+        tally.detail = (
+            f"the stock table sums to {self.table_sum:,}, 3 of it for each of {operators:,} operators"
+        )
+        plain = self.table_sum - 3 * operators
+        if plain != self.charged and not self.lost and not self.unattributed:
+            tally.expect(plain, self.charged, "the stock table's sum, operators at 0, against the sidecar's")
 
     def best_convention(self) -> Convention | None:
         """The convention that most documents follow; the source's where both do."""
@@ -351,8 +379,8 @@ class ForeignSplit:
         if best is not None and best.failure is None:
             if best.moved_documents:
                 warnings.append(
-                    f"{best.moved_documents:,} documents charge a character split over byte tokens in one place "
-                    "(0, 0, n): the sum is right"
+                    f"{best.moved_documents:,} documents charge a character split over byte tokens in one "
+                    "place (0, 0, n): the sum is right"
                 )
             if self.lost or self.unattributed:
                 warnings.append(

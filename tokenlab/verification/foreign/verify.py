@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from tokenlab.accounting.verdicts import EXIT_CODES, Failure, Overall, Verdict
+from shards import ShardError, read_header
+from tokenlab.accounting.verdicts import EXIT_CODES, Failure, Overall
 from tokenlab.corpus import open_corpus
 from tokenlab.dataset import DocumentError, read_documents
 from tokenlab.errors import InputError
@@ -20,7 +21,7 @@ from tokenlab.scheme_spec import ByteLevelSpec, SchemeSpec, SentencePieceSpec
 from tokenlab.segment.segmenter import read_vocabulary_file
 from tokenlab.segment.sentencepiece import SentencePieceSegmenter
 from tokenlab.verification.foreign.charges import read_byte_table, stock_table
-from tokenlab.verification.foreign.checks import WARNINGS, new_tallies, skip
+from tokenlab.verification.foreign.checks import WARNINGS, Invariant, judge, new_tallies, skip
 from tokenlab.verification.foreign.layout import ForeignShards, check_containers, find_shards
 from tokenlab.verification.foreign.lint import lint_tokenizer
 from tokenlab.verification.foreign.lost import CLASSES
@@ -48,6 +49,8 @@ class ForeignOptions:
     val_docs: int | None = None
     byte_table: Path | None = None
     text_field: str = "text"
+    log: Path | None = None
+    loss: float | None = None
 
 
 class ForeignVerification(msgspec.Struct, frozen=True):
@@ -65,13 +68,14 @@ class ForeignVerification(msgspec.Struct, frozen=True):
     causes: tuple[str, ...]
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
-    verdicts: tuple[Verdict, ...]
-    documents: int
-    tokens: int
+    invariants: tuple[Invariant, ...]
+    documents: int | None
+    tokens: int | None
     source_bytes: int | None
     charged_bytes: int | None
     unattributed_bytes: int | None
     correction_factor: float | None
+    corrected_bpb: float | None
     lossless_documents: int | None
     lost_bytes: dict[str, int]
 
@@ -233,7 +237,6 @@ class _ForeignRun:
         skip(self.tallies, ["log", "code"], "no log given")
 
     def _result(self, val: ForeignSplit | None) -> ForeignVerification:
-        verdicts = [tally.verdict() for tally in self.tallies.values()]
         failed = [n for n, t in self.tallies.items() if t.failure is not None and n not in WARNINGS]
         lost = val.lost if val is not None else Counter[str]()
         lossless = val.lossless_documents if val is not None and self.source is not None else None
@@ -257,16 +260,24 @@ class _ForeignRun:
             causes=tuple(dict.fromkeys(self.causes)),
             warnings=self._warnings(val),
             missing=tuple(self.missing),
-            verdicts=tuple(verdicts),
-            documents=val.documents if val is not None else 0,
-            tokens=val.tokens if val is not None else 0,
+            invariants=tuple(judge(tally) for tally in self.tallies.values()),
+            documents=val.documents if val is not None else None,
+            tokens=self._count_tokens(),
             source_bytes=source_bytes,
             charged_bytes=charged,
             unattributed_bytes=val.unattributed if source_bytes is not None and val is not None else None,
             correction_factor=charged / source_bytes if charged is not None and source_bytes else None,
+            corrected_bpb=None,
             lossless_documents=lossless,
             lost_bytes={name: lost[name] for name in CLASSES if lost[name]},
         )
+
+    def _count_tokens(self) -> int | None:
+        """Tokens of validation by the shards' headers."""
+        try:
+            return sum(read_header(path)[1] for path in self.shards.tokens["val"])
+        except ShardError:
+            return None
 
     def _warnings(self, val: ForeignSplit | None) -> tuple[str, ...]:
         warnings = [

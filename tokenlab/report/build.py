@@ -1,0 +1,84 @@
+"""What `tokenlab build` prints: the summary, and the plan of a dry run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import msgspec
+
+from tokenlab.build import BuildReport, Plan
+from tokenlab.build.forecast import forecast
+from tokenlab.build.parts import read_parts
+from tokenlab.build.prepare import prepare_scheme
+from tokenlab.manifest import SPLITS
+from tokenlab.progress import Progress
+from tokenlab.report.plain import table, to_json
+
+
+def build_json(report: BuildReport) -> str:
+    """The final record of a build."""
+    return to_json(
+        {
+            "output": str(report.output),
+            "seconds": report.seconds,
+            "reused_parts": report.reused_parts,
+            "manifest": report.manifest,
+        }
+    )
+
+
+def build_text(report: BuildReport) -> str:
+    """The summary of a build."""
+    manifest = report.manifest
+    splits = [(name, manifest.splits[name]) for name in SPLITS]
+    rows: list[tuple[str, ...]] = [
+        ("split", "documents", "tokens", "source bytes", "charged", "unattributed", "bytes/token", "shards")
+    ]
+    for name, s in splits:
+        ratio = f"{s.source_bytes / s.tokens:.3f}"
+        counts = (s.documents, s.tokens, s.source_bytes, s.charged_bytes, s.unattributed_bytes)
+        rows.append((name, *(f"{count:,}" for count in counts), ratio, str(len(s.shards))))
+    balanced = sum(s.documents for _, s in splits)
+    lines = [
+        f"{report.output}: scheme {manifest.scheme.name}, {manifest.vocab_size:,} ids, "
+        f"fingerprint {manifest.scheme.fingerprint[:12]}",
+        *table(rows),
+        f"balanced: charges + unattributed = source bytes in {balanced:,} of {balanced:,} documents",
+        f"left out: {len(manifest.source.dropped_duplicates):,} training documents that equal a validation "
+        f"document, {len(manifest.source.bad_documents):,} bad rows",
+    ]
+    lines += [
+        f"  skipped {bad['file']} row {bad['row']}: {bad['reason']}"
+        for bad in manifest.source.bad_documents[:20]
+    ]
+    if len(manifest.source.bad_documents) > 20:
+        lines.append(f"  … all {len(manifest.source.bad_documents):,} are in the manifest")
+    lines.append("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items()))
+    lines.append(f"next: tokenlab verify {report.output}")
+    return "\n".join(lines)
+
+
+def plan_text(plan: Plan, progress: Progress, *, as_json: bool) -> str:
+    """The resolved plan of a dry run, with a forecast measured on its first text."""
+    options = plan.options
+    scheme, vocabulary = prepare_scheme(plan, progress)
+    stream = read_parts(plan.corpus, val_docs=plan.val_docs, part_bytes=options.part_bytes)
+    expected = forecast(plan, scheme, list(itertools.islice(stream, 3)), options.workers)
+    record = {
+        "output": str(options.output),
+        "corpus_name": plan.corpus.name,
+        **plan.record,
+        "workers": options.workers,
+        "vocabulary": vocabulary,
+        "vocab_size": scheme.segmenter.vocab_size,
+        "backends": scheme.segmenter.backends,
+        "reversible": scheme.reversible,
+        "forecast": expected and msgspec.to_builtins(expected),
+    }
+    if as_json:
+        return to_json(record)
+    lines = [
+        f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in record.items()
+    ]
+    return "\n".join([*lines[:-1], f"forecast: {expected}", "dry run: nothing was written"])
