@@ -1,0 +1,13 @@
+"""`tokenlab build`: documents to a dataset, the same bytes for any number of workers.
+
+Two phases. *Encode*: the corpus is cut into parts at fixed document indices, each an
+independent task that leaves part files with their digests. *Assemble*: the parts' token
+counts give every shard its exact range; shards are copied together from the parts. All of
+it happens in `OUTPUT.partial`, which is renamed to OUTPUT when the manifest is written, so
+an output is whole or absent, and a killed build goes on where it stopped.
+"""
+
+from tokenlab.build.plan import BuildOptions, Plan, make_plan
+from tokenlab.build.run import BuildReport, build
+
+__all__ = ["BuildOptions", "BuildReport", "Plan", "build", "make_plan"]

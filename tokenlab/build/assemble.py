@@ -1,0 +1,103 @@
+"""Assembling shards: every shard is an exact range of the parts' tokens, copied in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards import FORMATS, ShardFormat, shard_name, sidecar_name, write_shard
+from tokenlab.build.parts import PartRecord, part_path
+from tokenlab.manifest import ShardRecord, SidecarRecord, Split
+
+SIDECAR_FOLDER = "bytes"
+
+COPY_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PartRange:
+    """Tokens `start:stop` of a part."""
+
+    number: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """One shard to write: what is copied into it, in order."""
+
+    split: Split
+    index: int
+    ranges: tuple[PartRange, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the shard."""
+        return sum(r.stop - r.start for r in self.ranges)
+
+
+def plan_shards(split: Split, parts: Sequence[PartRecord], shard_tokens: int) -> list[ShardPlan]:
+    """Cut the tokens of a split's parts, in order, into shards of `shard_tokens` (the last is shorter)."""
+    shards: list[ShardPlan] = []
+    ranges: list[PartRange] = []
+    room = shard_tokens
+    for part in parts:
+        start = 0
+        while start < part.tokens:
+            stop = min(part.tokens, start + room)
+            ranges.append(PartRange(part.number, start, stop))
+            room -= stop - start
+            start = stop
+            if room == 0:
+                shards.append(ShardPlan(split, len(shards), tuple(ranges)))
+                ranges, room = [], shard_tokens
+    if ranges:
+        shards.append(ShardPlan(split, len(shards), tuple(ranges)))
+    return shards
+
+
+def write_planned_shard(
+    plan: ShardPlan, *, parts: Path, output: Path, form: ShardFormat, bos: int, sidecar: bool
+) -> ShardRecord:
+    """Write a shard, and its byte sidecar if asked for, from the part files."""
+    documents = charged = 0
+
+    def ids() -> Iterator[NDArray[Any]]:
+        nonlocal documents
+        for chunk in _copy(plan, parts, "ids", form.dtype):
+            documents += int(np.count_nonzero(chunk == bos))
+            yield chunk
+
+    def charges() -> Iterator[NDArray[Any]]:
+        nonlocal charged
+        for chunk in _copy(plan, parts, "charges", FORMATS["uint16"].dtype):
+            charged += int(chunk.sum(dtype=np.int64))
+            yield chunk
+
+    file = shard_name(plan.split, plan.index)
+    sha256 = write_shard(output / file, form, plan.tokens, ids())
+    record = None
+    if sidecar:
+        name = f"{SIDECAR_FOLDER}/{sidecar_name(plan.split, plan.index)}"
+        record = SidecarRecord(
+            name, write_shard(output / name, FORMATS["uint16"], plan.tokens, charges())
+        )
+    else:
+        for _ in charges():
+            pass
+    return ShardRecord(
+        file=file, documents=documents, tokens=plan.tokens, bytes=charged, sha256=sha256, sidecar=record
+    )
+
+
+def _copy(plan: ShardPlan, parts: Path, kind: str, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    for r in plan.ranges:
+        values = np.memmap(part_path(parts, r.number, kind), dtype, "r")
+        for start in range(r.start, r.stop, COPY_VALUES):
+            yield values[start : min(r.stop, start + COPY_VALUES)]

@@ -1,0 +1,123 @@
+"""The plan of a build: every option resolved, and everything that decides about the output."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+import tokenlab
+from tokenlab.corpus import Corpus, open_corpus
+from tokenlab.errors import InputError
+from tokenlab.scheme_spec import SchemeSpec, open_scheme_spec
+from tokenlab.segment.segmenter import read_vocabulary_file
+from tokenlab.vocabulary import EMBEDDED_VAL_DOCS
+
+PART_BYTES = 16 << 20
+"""Source bytes of a part, at most (a longer document is a part of its own)."""
+
+SHARD_TOKENS = 100_000_000
+"""Tokens of a shard, the field's default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """What a user asks for; see `tokenlab build --help`."""
+
+    scheme: str
+    output: Path
+    inputs: tuple[str, ...] | None = None
+    text_field: str = "text"
+    limit_docs: int | None = None
+    val_docs: int | None = None
+    vocab_size: int | None = None
+    tokenizer: Path | None = None
+    shard_tokens: int = SHARD_TOKENS
+    train_bytes: bool = False
+    workers: int = 1
+    seed: int = 0
+    force: bool = False
+    on_bad_document: Literal["stop", "skip"] = "stop"
+    part_bytes: int = PART_BYTES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A build, resolved: the spec, the open corpus, the split, the given vocabulary if any."""
+
+    spec: SchemeSpec
+    corpus: Corpus
+    val_docs: int
+    tokenizer: bytes | None
+    options: BuildOptions
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """Everything that decides about the output's bytes, as plain data; workers and the
+        output's own name are not among it."""
+        options = self.options
+        return {
+            "tokenlab": tokenlab.__version__,
+            "scheme": msgspec.to_builtins(self.spec),
+            "corpus": self.corpus.describe(),
+            "val_docs": self.val_docs,
+            "tokenizer_sha256": self.tokenizer and hashlib.sha256(self.tokenizer).hexdigest(),
+            "shard_tokens": options.shard_tokens,
+            "train_bytes": options.train_bytes,
+            "seed": options.seed,
+            "part_bytes": options.part_bytes,
+        }
+
+    def to_json(self) -> str:
+        """What a resumed build must find unchanged, as JSON: `record`, and the input files'
+        times, so that a file rewritten in place is noticed."""
+        files = {file.path: [file.size, file.mtime_ns] for file in self.corpus.files}
+        return json.dumps(self.record | {"input_files": files}, indent=1, sort_keys=True) + "\n"
+
+
+def make_plan(options: BuildOptions) -> Plan:
+    """Resolve the options, reading no document yet. Raises InputError for what cannot be."""
+    spec = open_scheme_spec(options.scheme).with_vocab_size(options.vocab_size)
+    if options.tokenizer is not None and options.vocab_size is not None:
+        raise InputError("--vocab-size trains a vocabulary and --tokenizer gives one: pass one of them")
+    if options.tokenizer is None and spec.needs_vocabulary and not spec.is_trainable:
+        raise InputError(
+            f"scheme {spec.name} reproduces a published tokenizer: give its SentencePiece model with --tokenizer FILE"
+        )
+    for name, value in (
+        ("--shard-tokens", options.shard_tokens),
+        ("--workers", options.workers),
+        ("--limit-docs", options.limit_docs),
+    ):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    if options.shard_tokens > 2**31 - 1:
+        raise InputError(f"--shard-tokens is {options.shard_tokens}; a shard's header counts to {2**31 - 1}")
+    tokenizer = read_vocabulary_file(options.tokenizer) if options.tokenizer is not None else None
+    corpus = open_corpus(
+        options.inputs,
+        text_field=options.text_field,
+        limit_docs=options.limit_docs,
+        on_bad_document=options.on_bad_document,
+    )
+    return Plan(
+        spec=spec, corpus=corpus, val_docs=_resolve_split(options), tokenizer=tokenizer, options=options
+    )
+
+
+def _resolve_split(options: BuildOptions) -> int:
+    if options.val_docs is not None:
+        if options.val_docs < 1:
+            raise InputError(f"--val-docs is {options.val_docs}; a dataset needs at least one validation document")
+        return options.val_docs
+    if options.inputs is None:
+        return EMBEDDED_VAL_DOCS
+    raise InputError(
+        "--val-docs N is missing: the first N documents become the validation set. There is no default, because "
+        "it decides the score; the field uses 50000 for FineWeb, 50 is a start for a few thousand documents"
+    )
