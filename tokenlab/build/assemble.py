@@ -85,9 +85,7 @@ def write_planned_shard(
     record = None
     if sidecar:
         name = f"{SIDECAR_FOLDER}/{sidecar_name(plan.split, plan.index)}"
-        record = SidecarRecord(
-            name, write_shard(output / name, FORMATS["uint16"], plan.tokens, charges())
-        )
+        record = SidecarRecord(name, write_shard(output / name, FORMATS["uint16"], plan.tokens, charges()))
     else:
         for _ in charges():
             pass

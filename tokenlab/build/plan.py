@@ -87,7 +87,8 @@ def make_plan(options: BuildOptions) -> Plan:
         raise InputError("--vocab-size trains a vocabulary and --tokenizer gives one: pass one of them")
     if options.tokenizer is None and spec.needs_vocabulary and not spec.is_trainable:
         raise InputError(
-            f"scheme {spec.name} reproduces a published tokenizer: give its SentencePiece model with --tokenizer FILE"
+            f"scheme {spec.name} reproduces a published tokenizer: give its SentencePiece model "
+            "with --tokenizer FILE"
         )
     for name, value in (
         ("--shard-tokens", options.shard_tokens),
@@ -113,11 +114,13 @@ def make_plan(options: BuildOptions) -> Plan:
 def _resolve_split(options: BuildOptions) -> int:
     if options.val_docs is not None:
         if options.val_docs < 1:
-            raise InputError(f"--val-docs is {options.val_docs}; a dataset needs at least one validation document")
+            raise InputError(
+                f"--val-docs is {options.val_docs}; a dataset needs at least one validation document"
+            )
         return options.val_docs
     if options.inputs is None:
         return EMBEDDED_VAL_DOCS
     raise InputError(
-        "--val-docs N is missing: the first N documents become the validation set. There is no default, because "
-        "it decides the score; the field uses 50000 for FineWeb, 50 is a start for a few thousand documents"
+        "--val-docs N is missing: the first N documents become the validation set. There is no default, "
+        "because it decides the score; the field uses 50000 for FineWeb, 50 is a start for a few thousand documents"
     )

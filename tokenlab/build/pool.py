@@ -23,7 +23,13 @@ _encoder: PartEncoder | None = None
 
 
 def encode_parts(
-    parts: Iterable[PartInput | PartRecord], *, scheme: Scheme, dataset: Path, folder: Path, seed: int, workers: int
+    parts: Iterable[PartInput | PartRecord],
+    *,
+    scheme: Scheme,
+    dataset: Path,
+    folder: Path,
+    seed: int,
+    workers: int,
 ) -> Iterator[PartRecord]:
     """Encode what is not yet a record, in order; at most two parts a worker are in memory."""
     if workers == 1:
@@ -48,7 +54,8 @@ def encode_parts(
             yield _result(waiting.popleft())
     except BrokenProcessPool as error:
         raise TokenlabError(
-            "a worker was killed (out of memory?); run the same command again to go on, perhaps with fewer --workers"
+            "a worker was killed (out of memory?); run the same command again to go on, "
+            "perhaps with fewer --workers"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -13,6 +13,7 @@ from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import sample_training_documents, train_vocabulary
 
+
 def prepare_scheme(plan: Plan, progress: Progress) -> tuple[Scheme, dict[str, Any]]:
     """The scheme, and the record of where its vocabulary came from. Raises InputError."""
     spec, options = plan.spec, plan.options

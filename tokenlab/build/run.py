@@ -87,7 +87,9 @@ class _Build:
         self.reused_parts = 0
 
     def run(self) -> BuildReport:
-        self.progress.note(f"input: {self.plan.corpus.name}; validation is its first {self.plan.val_docs} documents")
+        self.progress.note(
+            f"input: {self.plan.corpus.name}; validation is its first {self.plan.val_docs} documents"
+        )
         if not (self.folder / MANIFEST_FILE).exists():
             with self._stage("vocabulary"):
                 scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
@@ -131,7 +133,9 @@ class _Build:
             records.append(record)
             done = sum_bytes(records)
             rate = done / (time.perf_counter() - started) / 1e6
-            self.progress.advance(done, f"{record.first + record.documents_read:,} documents, {rate:.1f} MB/s")
+            self.progress.advance(
+                done, f"{record.first + record.documents_read:,} documents, {rate:.1f} MB/s"
+            )
         self.progress.finish()
         require_split(sum(r.documents_read for r in records), self.plan.val_docs)
         require_split(sum(r.documents for r in records), self.plan.val_docs)
@@ -159,7 +163,9 @@ class _Build:
         digests = {split: CorpusDigest() for split in SPLITS}
         source = CorpusDigest()
         for part in parts:
-            rows = np.fromfile(part_path(self.workspace.parts, part.number, "digests"), np.uint8).reshape(-1, 32)
+            rows = np.fromfile(part_path(self.workspace.parts, part.number, "digests"), np.uint8).reshape(
+                -1, 32
+            )
             source.update(rows)
             keep = np.ones(len(rows), bool)
             keep[np.array(part.dropped, np.int64) - part.first] = False
@@ -173,7 +179,11 @@ class _Build:
             for part in members:
                 ledger.add(
                     Ledger(
-                        part.documents, part.tokens, part.source_bytes, part.charged_bytes, part.unattributed_bytes
+                        part.documents,
+                        part.tokens,
+                        part.source_bytes,
+                        part.charged_bytes,
+                        part.unattributed_bytes,
                     )
                 )
             splits[split] = SplitRecord(
@@ -252,7 +262,8 @@ class _Build:
             files={name: _sha256(self.folder / name) for name in _scheme_files(scheme)},
             vocabulary=vocabulary,
             options={
-                key: self.plan.record[key] for key in ("val_docs", "shard_tokens", "train_bytes", "seed", "part_bytes")
+                key: self.plan.record[key]
+                for key in ("val_docs", "shard_tokens", "train_bytes", "seed", "part_bytes")
             },
         )
 
@@ -269,4 +280,3 @@ def _sha256(path: Path) -> str:
 def sum_bytes(records: list[PartRecord]) -> int:
     """Source bytes read by the parts so far."""
     return sum(record.bytes_read for record in records)
-

@@ -43,7 +43,9 @@ class Workspace:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise InputError(f"{self.output}: another build is writing it (it holds {self._lock.lock_file})") from error
+            raise InputError(
+                f"{self.output}: another build is writing it (it holds {self._lock.lock_file})"
+            ) from error
         try:
             self._resume_or_start()
         except BaseException:
@@ -64,7 +66,9 @@ class Workspace:
             self.resumed = True
         else:
             if stored.exists() and not self.plan.options.force:
-                raise Unresumable(self.folder, _differences(json.loads(stored.read_text()), json.loads(content)))
+                raise Unresumable(
+                    self.folder, _differences(json.loads(stored.read_text()), json.loads(content))
+                )
             _empty(self.folder, keep=LOCK_FILE)
         self.parts.mkdir(exist_ok=True)
         for folder in (self.folder, self.parts):
@@ -100,7 +104,9 @@ def check_output(output: Path, *, force: bool) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not output.is_dir() or not (output / MANIFEST_FILE).exists():
-        raise InputError(f"{output} exists and is not a dataset; choose another --output or remove it yourself")
+        raise InputError(
+            f"{output} exists and is not a dataset; choose another --output or remove it yourself"
+        )
     read_manifest(output)
     if not force:
         raise InputError(f"{output} exists; choose another --output or pass --force to replace it")
@@ -117,5 +123,9 @@ def _empty(folder: Path, *, keep: str) -> None:
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys([*old, *new])
-        return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))]
+        return [
+            line
+            for key in keys
+            for line in _differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+        ]
     return [] if old == new else [f"{name} was {json.dumps(old)}, is now {json.dumps(new)}"]
