@@ -31,20 +31,10 @@ def measure_commands(
     def build(
         name: str, scheme: str, tokenizer: Path, *options: str, size: int = source_bytes
     ) -> Measurement:
-        given = [
-            "--scheme",
-            scheme,
-            "--tokenizer",
-            str(tokenizer),
-            "--input",
-            str(corpus),
-            "--val-docs",
-            VAL_DOCS,
-        ]
-        output = ["--output", str(folder / scheme), "--force"]
-        return best_of(
-            repeat, lambda: run_tokenlab(name, ["build", *given, *output, *options], source_bytes=size)
-        )
+        arguments = ["build", "--scheme", scheme, "--tokenizer", str(tokenizer)]
+        arguments += ["--input", str(corpus), "--val-docs", VAL_DOCS]
+        arguments += ["--output", str(folder / scheme), "--force", *options]
+        return best_of(repeat, lambda: run_tokenlab(name, arguments, source_bytes=size))
 
     def verify(name: str, scheme: str, *options: str) -> Measurement:
         arguments = ["verify", str(folder / scheme), *options]

@@ -76,10 +76,9 @@ def _pass(
             batch = part.documents.rows(start, stop)
             split, charged = _encode(clock, batch, scheme, ledger)
             starts = split.offsets[:-1]
-            ids.append(
-                clock("BOS before each document", _with_bos, split.values.astype(form.dtype), starts, bos)
-            )
-            charges.append(clock("BOS before each document", _with_bos, charged.values, starts, 0))
+            narrow = split.values.astype(form.dtype)
+            ids.append(clock("BOS before each document", np.insert, narrow, starts, bos))
+            charges.append(clock("BOS before each document", np.insert, charged.values, starts, 0))
             _others(clock, batch, split, scheme, normalizer)
         keep = np.ones(len(part.documents), bool)
         records.append(

@@ -1,7 +1,7 @@
 """How this process deals with freed memory: it keeps it.
 
 A batch takes some forty megabytes of arrays and frees them all. glibc hands such blocks back
-to the kernel, which clears them anew for the next batch: a fifth of a build's CPU time.
+to the kernel, which clears them anew for the next batch: a sixth of a build's CPU time.
 """
 
 from __future__ import annotations

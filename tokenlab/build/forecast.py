@@ -33,7 +33,8 @@ class Forecast:
         return (
             f"about {self.source_bytes / 1e6:,.1f} MB of text at {rate}: "
             f"{self.source_bytes / self.bytes_per_second:,.0f} s, "
-            f"{self.output_bytes / 1e6:,.1f} MB of output, {self.working_bytes / 1e6:,.1f} MB of disk while it runs"
+            f"{self.output_bytes / 1e6:,.1f} MB of output, "
+            f"{self.working_bytes / 1e6:,.1f} MB of disk while it runs"
         )
 
     def check_disk(self, folder: Path) -> None:

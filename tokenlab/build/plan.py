@@ -122,5 +122,6 @@ def _resolve_split(options: BuildOptions) -> int:
         return EMBEDDED_VAL_DOCS
     raise InputError(
         "--val-docs N is missing: the first N documents become the validation set. There is no default, "
-        "because it decides the score; the field uses 50000 for FineWeb, 50 is a start for a few thousand documents"
+        "because it decides the score; the field uses 50000 for FineWeb, 50 is a start for a few "
+        "thousand documents"
     )

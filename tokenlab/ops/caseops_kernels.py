@@ -118,8 +118,8 @@ def apply(
             cuts[o + d] = i - start
             o += 1
             i += 1
-            # Nine bytes of ten are copied here. Views indexed from 0 spare numba's check for a
-            # negative index at each of the three accesses: 800 MB/s instead of 400.
+            # Nearly every byte is copied here. Views indexed from 0 spare numba's check for a
+            # negative index at each of the three accesses: twice as fast.
             ahead, copied, cut = text[i:stop], out[o:], cuts[o + d :]
             n = 0
             while n < len(ahead) and _is_plain(ahead[n]):
