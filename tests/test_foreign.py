@@ -370,6 +370,42 @@ def test_only_validation_documents_at_hand(tmp_path: Path, originals: Callable[[
     assert result.verdict == "trust"
 
 
+def write_log(path: Path, loss: float, bpb: float, *lines: str) -> Path:
+    path.write_text("\n".join([*lines, f"final val_loss:{loss:.8f} val_bpb:{bpb:.8f}"]) + "\n")
+    return path
+
+
+def test_a_log_is_held_against_the_charges(tmp_path: Path, originals: Callable[[str], Case]) -> None:
+    """The bytes that a log implies: right, right with a tail left over, or not those charged."""
+    case = originals("caseops")
+    charges = np.array(open_shard(case.folder / SIDECAR)).astype(np.int64)
+    total, targets, loss = int(charges.sum()), len(charges) - 1, 2.5
+    honest = loss * targets / (np.log(2) * total)
+    result = case.verify(log=write_log(tmp_path / "good.log", loss, honest))
+    assert result.verdict == "trust"
+    assert result.corrected_bpb == pytest.approx(honest, abs=1e-9)
+    tail = targets - 10
+    bpb = loss * tail / (np.log(2) * int(charges[:-10].sum()))
+    stated = f"val_tokens: {tail}"
+    result = case.verify(log=write_log(tmp_path / "tail.log", loss, bpb, stated))
+    assert result.verdict == "trust"
+    assert result.corrected_bpb == pytest.approx(bpb, abs=1e-9)
+    result = case.verify(log=write_log(tmp_path / "low.log", loss, honest / 1.0895))
+    assert result.verdict == "reject"
+    assert "imply other bytes than are charged" in result.causes[0]
+    assert result.corrected_bpb == pytest.approx(honest, abs=1e-9)
+    result = case.verify(log=write_log(tmp_path / "more.log", loss, honest, "val_tokens: 99999"))
+    assert "scores 99,999 targets" in result.causes[0]
+    off = write_log(tmp_path / "off.log", loss, honest, "val_bpb:byte_sidecar:disabled")
+    assert any("sidecar was not in use" in warning for warning in case.verify(log=off).warnings)
+    (tmp_path / "empty.log").write_text("nothing\n")
+    empty = case.verify(log=tmp_path / "empty.log")
+    assert "no loss and BPB pair" in next(i.detail for i in empty.invariants if i.name == "log")
+    assert case.verify(loss=loss).corrected_bpb == pytest.approx(honest, abs=1e-9)
+    with pytest.raises(InputError, match="cannot read the log"):
+        case.verify(log=tmp_path / "nowhere.log")
+
+
 def test_lost_bytes_are_classified() -> None:
     """`a\\n  b½\\u200bc`: the newline and one space are lost, ½ has another form, U+200B is gone."""
     source = "a\n  b½\u200bc".encode()

@@ -37,6 +37,9 @@ from tokenlab.verification.tally import Tally
 
 CONVENTIONS = ("source", "normal form")
 
+TAIL_TOKENS = 2**16
+"""Targets that an evaluator of fixed windows may leave over; the field's longest window has 32,768."""
+
 
 @dataclass
 class Evidence:
@@ -103,6 +106,7 @@ class ForeignSplit:
         segmenter = self.scheme.segmenter
         self.stock_table = stock_table(segmenter) if isinstance(segmenter, SentencePieceSegmenter) else None
         self.table_sum: int | None = None
+        self._last_charges = self._last_source = np.zeros(0, np.int64)
         self.conventions = {name: Convention(name, ChargeStatistics(self.scheme)) for name in CONVENTIONS}
 
     def batch(self, batch: TokenBatch) -> None:
@@ -226,6 +230,7 @@ class ForeignSplit:
             return
         if self.charged is not None:
             self.charged += int(found.values.sum())
+            self._last_charges = _append(self._last_charges, found)
         if batch.charges is not None and self.stock_table is not None:
             stock = self.stock_table.charges(batch.ids, self.scheme.segmenter.bos)
             self.table_sum = (self.table_sum or 0) + int(stock.values.sum())
@@ -236,6 +241,7 @@ class ForeignSplit:
         expected = {"normal form": normal_form_charges(self.scheme, ids, text)}
         if cuts is not None:
             expected["source"] = source_charges(self.scheme, ids, *self.scheme.rewrite(known))
+            self._last_source = _append(self._last_source, expected["source"])
         for name, charges in expected.items():
             self._compare(self.conventions[name], ids, charged, charges, places, known)
 
@@ -318,6 +324,20 @@ class ForeignSplit:
             )
         self._cause(f"{statistics.cause()}; first: {best.failure}")
 
+    def charged_of_targets(self, targets: int) -> int:
+        """Charges of the first `targets` targets; the first token of the stream is none, and at
+        most TAIL_TOKENS may be left over."""
+        left = self.tokens - 1 - targets
+        return (self.charged or 0) - int(self._last_charges[len(self._last_charges) - left :].sum())
+
+    def source_bytes_of_targets(self, targets: int) -> int | None:
+        """Source bytes behind the first `targets` targets; None unless every document's text is
+        right, for then only is it known which bytes the rest stands for."""
+        left = self.tokens - 1 - targets
+        if self.matching_documents != self.documents or not 0 <= left <= TAIL_TOKENS:
+            return None
+        return self.source_bytes - int(self._last_source[len(self._last_source) - left :].sum())
+
     def _compare_with_table(self) -> None:
         """The stock table's sum beside a sidecar's: for plain text they agree; operators, which
         the table counts as their three bytes, explain the rest."""
@@ -396,6 +416,12 @@ class ForeignSplit:
         self, batch: TokenBatch, d: int, message: str, *, token: int | None = None, **values: Any
     ) -> Failure:
         return Failure(message, split=self.split, document=batch.first + d, token=token, **values)
+
+
+def _append(last: NDArray[np.int64], charges: Ragged) -> NDArray[np.int64]:
+    """The last charges of the stream, each document's behind its BOS."""
+    stream = np.insert(charges.values.astype(np.int64), charges.offsets[:-1], 0)
+    return np.append(last, stream)[-TAIL_TOKENS:]
 
 
 def _misplaced(spelled: NDArray[np.uint8], text: Ragged, d: int) -> str:

@@ -22,6 +22,7 @@ from tokenlab.segment.segmenter import read_vocabulary_file
 from tokenlab.segment.sentencepiece import SentencePieceSegmenter
 from tokenlab.verification.foreign.charges import read_byte_table, stock_table
 from tokenlab.verification.foreign.checks import WARNINGS, Invariant, judge, new_tallies, skip
+from tokenlab.verification.foreign.claim import check_claim, read_claim, true_bpb
 from tokenlab.verification.foreign.layout import ForeignShards, check_containers, find_shards
 from tokenlab.verification.foreign.lint import lint_tokenizer
 from tokenlab.verification.foreign.lost import CLASSES
@@ -121,6 +122,8 @@ class _ForeignRun:
             self.accounting = "stock table"
         self.table = table
         self.source = _open_source(options)
+        self.claim = read_claim(options.log) if options.log is not None else None
+        self.corrected_bpb: float | None = None
 
     def run(self) -> ForeignVerification:
         self._check_files()
@@ -133,6 +136,7 @@ class _ForeignRun:
             train.finish_train()
         self._check_reference(val)
         self._check_lint()
+        self._check_claim(val)
         self._say_what_is_missing(val)
         return self._result(val)
 
@@ -197,6 +201,22 @@ class _ForeignRun:
                     "validation bytes", expected=" or ".join(map(str, REFERENCE_TOTALS)), found=val.charged
                 )
             )
+
+    def _check_claim(self, val: ForeignSplit | None) -> None:
+        """The log's claim, and the BPB that its loss, or a loss given, really is."""
+        if val is None or val.stopped:
+            if self.claim is not None:
+                skip(self.tallies, ["log", "code"], "validation could not be read")
+            return
+        loss, targets = self.options.loss, val.tokens - 1
+        if self.claim is not None:
+            cause = check_claim(self.claim, val, self.tallies["log"], self.tallies["code"])
+            self.causes += [cause] if cause else []
+            if self.claim.pair is not None:
+                loss, targets = self.claim.pair.loss, self.claim.targets or targets
+        source_bytes = val.source_bytes_of_targets(targets) if self.source is not None else None
+        if loss is not None and source_bytes:
+            self.corrected_bpb = true_bpb(loss, targets, source_bytes)
 
     def _check_lint(self) -> None:
         if self.scheme is None:
@@ -267,7 +287,7 @@ class _ForeignRun:
             charged_bytes=charged,
             unattributed_bytes=val.unattributed if source_bytes is not None and val is not None else None,
             correction_factor=charged / source_bytes if charged is not None and source_bytes else None,
-            corrected_bpb=None,
+            corrected_bpb=self.corrected_bpb,
             lossless_documents=lossless,
             lost_bytes={name: lost[name] for name in CLASSES if lost[name]},
         )
