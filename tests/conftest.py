@@ -11,10 +11,14 @@ import pytest
 import zstandard
 from hypothesis import settings
 
+from tests.foreign_case import copied, originals
 from tokenlab.corpus import open_corpus
+from tokenlab.inspection import NamedScheme
 from tokenlab.scheme import Scheme
 from tokenlab.scheme_spec import open_scheme_spec
 from tokenlab.vocabulary import EMBEDDED_VAL_DOCS, sample_training_documents, train_vocabulary
+
+__all__ = ["copied", "originals"]
 
 # The same examples in every run: a failure is a finding, never weather.
 settings.register_profile("tokenlab", derandomize=True, deadline=None)
@@ -70,6 +74,12 @@ def small_scheme(embedded: list[bytes]) -> Callable[[str], Scheme]:
         return Scheme(spec, train_vocabulary(spec, embedded))
 
     return scheme
+
+
+@pytest.fixture(scope="session")
+def named(small_scheme: Callable[[str], Scheme]) -> Callable[[str], NamedScheme]:
+    """`small_scheme` as `inspect` takes it."""
+    return lambda name: NamedScheme(name, small_scheme(name), "small")
 
 
 @pytest.fixture(scope="session", params=LOSSLESS)

@@ -48,13 +48,15 @@ class BuildOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A build, resolved: the spec, the open corpus, the split, the given vocabulary if any."""
+    """A build, resolved: the spec, the open corpus, the split, the given vocabulary if any;
+    `imported` is what was found of a foreign dataset that this one is made again from."""
 
     spec: SchemeSpec
     corpus: Corpus
     val_docs: int
     tokenizer: bytes | None
     options: BuildOptions
+    imported: dict[str, Any] | None = None
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -71,6 +73,7 @@ class Plan:
             "train_bytes": options.train_bytes,
             "seed": options.seed,
             "part_bytes": options.part_bytes,
+            **({"imported": self.imported} if self.imported is not None else {}),
         }
 
     def to_json(self) -> str:

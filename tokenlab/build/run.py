@@ -6,7 +6,7 @@ import errno
 import hashlib
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,6 +45,8 @@ from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import require_split
 
+RECORDED_OPTIONS = ("val_docs", "shard_tokens", "train_bytes", "seed", "part_bytes", "imported")
+
 
 @dataclass
 class BuildReport:
@@ -56,16 +58,19 @@ class BuildReport:
     reused_parts: int = 0
 
 
-def build(plan: Plan, progress: Progress | None = None) -> BuildReport:
+def build(
+    plan: Plan, progress: Progress | None = None, *, accept: Callable[[Path], None] | None = None
+) -> BuildReport:
     """Make the dataset of a plan; it is at `plan.options.output` when this returns.
 
+    `accept` sees the finished folder before it is published and may raise InputError.
     Raises InputError for bad input, with nothing left behind; TokenlabError when the disk
     fails, with everything kept for the next run of the same command.
     """
     progress = progress or Progress()
     try:
         with Workspace(plan) as workspace:
-            return _Build(plan, workspace, progress).run()
+            return _Build(plan, workspace, progress).run(accept)
     except OSError as error:
         what = error.strerror or str(error)
         hint = "free some space and " if error.errno == errno.ENOSPC else ""
@@ -86,7 +91,7 @@ class _Build:
         self.seconds: dict[str, float] = {}
         self.reused_parts = 0
 
-    def run(self) -> BuildReport:
+    def run(self, accept: Callable[[Path], None] | None) -> BuildReport:
         self.progress.note(
             f"input: {self.plan.corpus.name}; validation is its first {self.plan.val_docs} documents"
         )
@@ -99,6 +104,8 @@ class _Build:
                 manifest = self._assemble(scheme, vocabulary, parts)
                 with write_atomically(self.folder / MANIFEST_FILE) as file:
                     file.write(manifest.to_json())
+        if accept is not None:
+            accept(self.folder)
         self.workspace.publish()
         manifest = read_manifest(self.options.output)
         return BuildReport(self.options.output, manifest, self.seconds, self.reused_parts)
@@ -261,10 +268,7 @@ class _Build:
             splits=splits,
             files={name: _sha256(self.folder / name) for name in _scheme_files(scheme)},
             vocabulary=vocabulary,
-            options={
-                key: self.plan.record[key]
-                for key in ("val_docs", "shard_tokens", "train_bytes", "seed", "part_bytes")
-            },
+            options={key: self.plan.record[key] for key in RECORDED_OPTIONS if key in self.plan.record},
         )
 
 
