@@ -15,7 +15,6 @@ from measure import Measurement
 from shards import format_for_vocabulary
 from tokenlab.accounting.ledger import Ledger
 from tokenlab.build.assemble import plan_shards, write_planned_shard
-from tokenlab.build.encode import batch_bounds
 from tokenlab.build.parts import PartRecord, read_parts, write_part
 from tokenlab.build.plan import PART_BYTES, SHARD_TOKENS
 from tokenlab.corpus import document_digests, open_corpus
@@ -23,7 +22,7 @@ from tokenlab.cuts import as_charges
 from tokenlab.ops.escape import Escape
 from tokenlab.ops.normalize import SentencePieceNormalizer
 from tokenlab.ragged import Ragged
-from tokenlab.scheme import Scheme
+from tokenlab.scheme import SLICE_BYTES, Scheme
 from tokenlab.segment.spelling import cover, spell
 
 T = TypeVar("T")
@@ -71,15 +70,14 @@ def _pass(
         part, _ = read
         digests = clock("sha256 of every document", document_digests, part.documents)
         ledger = Ledger()
-        ids, charges = [], []
-        for start, stop in batch_bounds(part.documents):
-            batch = part.documents.rows(start, stop)
-            split, charged = _encode(clock, batch, scheme, ledger)
-            starts = split.offsets[:-1]
-            narrow = split.values.astype(form.dtype)
-            ids.append(clock("BOS before each document", np.insert, narrow, starts, bos))
-            charges.append(clock("BOS before each document", np.insert, charged.values, starts, 0))
-            _others(clock, batch, split, scheme, normalizer)
+        split, charged = _encode(clock, part.documents, scheme, ledger)
+        starts = split.offsets[:-1]
+        narrow = split.values.astype(form.dtype)
+        ids = clock("BOS before each document", np.insert, narrow, starts, bos)
+        charges = clock("BOS before each document", np.insert, charged.values, starts, 0)
+        for start, stop in part.documents.slices(SLICE_BYTES):
+            batch, tokens = part.documents.rows(start, stop), split.rows(start, stop)
+            _others(clock, batch, tokens, scheme, normalizer)
         keep = np.ones(len(part.documents), bool)
         records.append(
             clock(
@@ -89,8 +87,8 @@ def _pass(
                 part,
                 keep,
                 ledger,
-                np.concatenate(ids),
-                np.concatenate(charges),
+                ids,
+                charges,
                 digests,
             )
         )
@@ -100,15 +98,21 @@ def _pass(
     return sum(record.source_bytes for record in records)
 
 
-def _encode(clock: StageClock, batch: Ragged, scheme: Scheme, ledger: Ledger) -> tuple[Ragged, Ragged]:
-    """`Scheme.encode_batch`, taken apart."""
-    text, cuts = clock(KERNEL, scheme.rewrite, batch)
+def _encode(clock: StageClock, part: Ragged, scheme: Scheme, ledger: Ledger) -> tuple[Ragged, Ragged]:
+    """`Scheme.encode_batch`, taken apart: kernels by slices, the encoder over the whole part."""
+    slices = list(part.slices(SLICE_BYTES))
+    rewritten = [clock(KERNEL, scheme.rewrite, part.rows(*bounds)) for bounds in slices]
+    text = Ragged.concatenate([text for text, _ in rewritten], np.uint8)
     ids = clock("encode: segmenter.split", scheme.segmenter.split, text)
-    ends = clock("cover: ids spell the text", cover, ids, scheme.segmenter.token_bytes, text)
-    counted = clock("charges from the cut map", cuts.charges, ends)
-    charges = Ragged(clock("charges from the cut map", as_charges, counted.values), counted.offsets)
-    clock("ledger", ledger.post, batch.lengths, charges, cuts.unattributed(batch.lengths))
-    return ids, charges
+    charges = []
+    for bounds, (text, cuts) in zip(slices, rewritten, strict=True):
+        tokens = ids.rows(*bounds)
+        ends = clock("cover: ids spell the text", cover, tokens, scheme.segmenter.token_bytes, text)
+        counted = clock("charges from the cut map", cuts.charges, ends)
+        charges.append(Ragged(clock("charges from the cut map", as_charges, counted.values), counted.offsets))
+        lengths = part.rows(*bounds).lengths
+        clock("ledger", ledger.post, lengths, charges[-1], cuts.unattributed(lengths))
+    return ids, Ragged.concatenate(charges, np.uint16)
 
 
 def _others(

@@ -49,6 +49,17 @@ class SplitName(StrEnum):
     train = "train"
 
 
+class View(StrEnum):
+    """How `inspect` shows tokens."""
+
+    flow = "flow"
+    table = "table"
+
+
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page too: one file that needs no network."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Docs = Annotated[
     list[str] | None,
@@ -196,6 +207,7 @@ def verify(
         float | None,
         typer.Option(metavar="NATS", help="Foreign shards: a validation loss, to be turned into BPB."),
     ] = None,
+    html: Html = None,
     json: Json = False,
 ) -> None:
     """Re-read a dataset and prove it, or judge one that somebody else made.
@@ -206,12 +218,16 @@ def verify(
     input, 3 when evidence is missing.
     """
     from tokenlab.memory import keep_freed_memory
+    from tokenlab.report.inputs import dataset_inputs, foreign_inputs
+    from tokenlab.report.page import require_folder, write_page
     from tokenlab.report.plain import to_json
     from tokenlab.report.verification import foreign_text, verification_text
+    from tokenlab.report.verification_page import foreign_page, verification_page
     from tokenlab.terminal import stderr_progress
     from tokenlab.verification import ForeignOptions, is_foreign, verify_foreign
     from tokenlab.verification import verify as run_verify
 
+    require_folder(html)
     keep_freed_memory()
     given = (tokenizer, val_docs, byte_table, log, loss)
     foreign = is_foreign(
@@ -230,34 +246,98 @@ def verify(
         )
         judged = verify_foreign(dataset, options, stderr_progress())
         _print(to_json(judged) if json else foreign_text(judged))
+        if html is not None:
+            inputs = foreign_inputs(dataset, options, stderr_progress())
+            write_page(html, foreign_page(judged, inputs, _command()))
         raise typer.Exit(judged.exit_code)
     result = run_verify(dataset, docs=docs, text_field=text_field, progress=stderr_progress())
     _print(to_json(result) if json else verification_text(result))
+    if html is not None:
+        inputs = dataset_inputs(dataset, docs, stderr_progress())
+        write_page(html, verification_page(result, inputs, _command()))
     raise typer.Exit(result.exit_code)
 
 
-@app.command(epilog="\b\nExample:\n  tokenlab inspect out/fw --doc 17")
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  tokenlab inspect out/fw --doc 17\n"
+    '  tokenlab inspect --text "The NASA paper" --scheme caseops\n'
+    "  tokenlab inspect out/fw --doc 17 --compare out/fw byte-bpe --html page.html"
+)
 def inspect(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")],
+    dataset: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")
+    ] = None,
     doc: Annotated[
-        int, typer.Option(metavar="N", help="Document, counted from 0 over the source (or over --split).")
-    ],
+        int | None,
+        typer.Option(metavar="N", help="Document, counted from 0 over the source (or over --split)."),
+    ] = None,
     split: Annotated[
         SplitName | None, typer.Option(help="Count --doc within this split, as `verify` does.")
     ] = None,
     docs: Docs = None,
     text_field: TextField = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="A text instead of a document; needs --scheme or --compare."),
+    ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.toml|DIR", help="The scheme of --text: built-in, a file, or a dataset's."
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Two schemes, named as for --scheme, on the same text."),
+    ] = None,
+    tokenizer: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Vocabulary of a scheme that was named; given twice, those of A and of B."
+        ),
+    ] = None,
+    view: Annotated[
+        View | None,
+        typer.Option(help="Running text with the charges beneath, or a table [default: flow on a terminal]"),
+    ] = None,
+    html: Html = None,
     json: Json = False,
 ) -> None:
-    """Show a document token by token: id, piece, source slice, bytes charged."""
-    from tokenlab.inspection import inspect_document
-    from tokenlab.report.inspection import inspection_text
-    from tokenlab.report.plain import to_json
+    """Show a text token by token: id, piece, source slice, bytes charged.
 
-    result = inspect_document(
-        dataset, doc, split=split.value if split else None, docs=docs, text_field=text_field
+    The text is a document of a dataset, read back from its shards, or --text. On a terminal
+    it flows, tokens in colours (NO_COLOR is obeyed) and charges beneath; a pipe gets a
+    table. With --html a page is written and only the totals are printed.
+    """
+    from tokenlab.inspection import InspectOptions, run_inspection
+    from tokenlab.report.inspection import closing_text, print_inspection
+    from tokenlab.report.inspection_page import inspection_page
+    from tokenlab.report.page import require_folder, write_page
+    from tokenlab.report.plain import to_json
+    from tokenlab.terminal import stderr_progress
+
+    require_folder(html)
+    options = InspectOptions(
+        dataset=dataset,
+        doc=doc,
+        split=split.value if split else None,
+        docs=tuple(docs) if docs is not None else None,
+        text_field=text_field,
+        text=text,
+        scheme=scheme,
+        compare=compare,
+        tokenizers=tuple(tokenizer or ()),
     )
-    _print(to_json(result) if json else inspection_text(result))
+    result = run_inspection(options, stderr_progress())
+    if json:
+        _print(to_json(result))
+    elif html is None or view is not None:
+        print_inspection(result, view.value if view else None)
+    else:
+        _print(closing_text(result))
+    if html is not None:
+        write_page(html, inspection_page(result, _command()))
 
 
 @app.command(epilog="\b\nExample:\n  tokenlab schemes")
@@ -290,14 +370,25 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
+def _command() -> str:
+    """The command as it was typed, ready to be typed again."""
+    import shlex
+
+    return shlex.join(["tokenlab", *sys.argv[1:]])
+
+
 def spread(arguments: list[str]) -> list[str]:
     """`--input A B C` as `--input A --input B --input C`, so that a shell's glob works;
     `--docs` likewise once the dataset stands before it."""
     spread_out: list[str] = []
     option = ""
-    positional = 0
+    positional = values = 0
     for argument in arguments:
-        if argument.startswith("-"):
+        if values:
+            values -= 1
+        elif argument in ("--text", "--compare"):
+            option, values = "", 1 if argument == "--text" else 2
+        elif argument.startswith("-"):
             option = argument if argument in ("--input", "--docs") else ""
             first = True
         elif option and (option == "--input" or positional > 1 or first):

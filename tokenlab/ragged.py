@@ -83,6 +83,15 @@ class Ragged:
         first, last = self.offsets[start], self.offsets[stop]
         return Ragged(self.values[first:last], self.offsets[start : stop + 1] - first)
 
+    def slices(self, size: int) -> Iterator[tuple[int, int]]:
+        """Bounds of consecutive runs of whole rows, `size` values each at most (or one row)."""
+        start = 0
+        while start < len(self):
+            stop = int(np.searchsorted(self.offsets, self.offsets[start] + size, side="right")) - 1
+            stop = max(stop, start + 1)
+            yield start, stop
+            start = stop
+
     def take(self, keep: NDArray[np.bool_]) -> Ragged:
         """The rows where `keep` (bool, one a row) is true, in order."""
         if keep.all():

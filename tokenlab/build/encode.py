@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +15,6 @@ from tokenlab.corpus import document_digests
 from tokenlab.errors import EncodingError, InputError, TokenlabError
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
-
-BATCH_BYTES = 1 << 22
-"""Source text encoded at a time. gigatoken learns the words of a call anew: from text to charges
-4 MB reach 60 MB/s, 2 MB 55, 1 MB 46; 16 MB reach 62, for four times the memory."""
 
 SAMPLE_DOCUMENT_BYTES = 1 << 16
 """Longest document of the comparison sample: the reference encoder is a hundred times slower."""
@@ -56,30 +50,21 @@ class PartEncoder:
         kept = np.flatnonzero(keep)
         documents = part.documents.take(keep)
         ledger = Ledger()
-        ids: list[NDArray[Any]] = [np.zeros(0, self.form.dtype)]
-        charges: list[NDArray[np.uint16]] = [np.zeros(0, np.uint16)]
-        for start, stop in batch_bounds(documents):
-            batch = documents.rows(start, stop)
-            try:
-                encoded = self.scheme.encode_batch(batch)
-                ledger.post(batch.lengths, encoded.charges, encoded.unattributed)
-            except (EncodingError, ImbalanceError) as error:
-                what = error.message if isinstance(error, EncodingError) else str(error)
-                where = part.origin(int(kept[start + error.document]))
-                raise InputError(
-                    f"{where}: scheme {self.scheme.spec.name} cannot encode it: {what}"
-                ) from error
-            starts = encoded.ids.offsets[:-1]
-            ids.append(
-                np.insert(encoded.ids.values.astype(self.form.dtype), starts, self.scheme.segmenter.bos)
-            )
-            charges.append(np.insert(encoded.charges.values, starts, 0))
-        all_ids = np.concatenate(ids)
-        self._compare_sample(part, documents, kept, all_ids)
-        return write_part(self.folder, part, keep, ledger, all_ids, np.concatenate(charges), digests)
+        try:
+            encoded = self.scheme.encode_batch(documents)
+            ledger.post(documents.lengths, encoded.charges, encoded.unattributed)
+        except (EncodingError, ImbalanceError) as error:
+            what = error.message if isinstance(error, EncodingError) else str(error)
+            where = part.origin(int(kept[error.document]))
+            raise InputError(f"{where}: scheme {self.scheme.spec.name} cannot encode it: {what}") from error
+        self._compare_sample(part, documents, kept, encoded.ids)
+        starts = encoded.ids.offsets[:-1]
+        ids = np.insert(encoded.ids.values.astype(self.form.dtype), starts, self.scheme.segmenter.bos)
+        charges = np.insert(encoded.charges.values, starts, 0)
+        return write_part(self.folder, part, keep, ledger, ids, charges, digests)
 
     def _compare_sample(
-        self, part: PartInput, documents: Ragged, kept: NDArray[np.int64], ids: NDArray[Any]
+        self, part: PartInput, documents: Ragged, kept: NDArray[np.int64], ids: Ragged
     ) -> None:
         """Compare one document of the part, seeded, with the reference encoder."""
         short = np.flatnonzero(documents.lengths <= SAMPLE_DOCUMENT_BYTES)
@@ -87,8 +72,7 @@ class PartEncoder:
             return
         d = int(short[np.random.default_rng((self.seed, part.number)).integers(len(short))])
         expected, _ = self.scheme.encode_reference(documents[d].tobytes())
-        starts = np.append(np.flatnonzero(ids == self.scheme.segmenter.bos), len(ids))
-        found = ids[starts[d] + 1 : starts[d + 1]].tolist()
+        found = ids[d].tolist()
         if found != expected:
             token = next(
                 (i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), len(expected)
@@ -97,13 +81,3 @@ class PartEncoder:
                 f"{part.origin(int(kept[d]))}: the fast encoder differs from the reference at token {token} "
                 f"({self.scheme.segmenter.backends}); the build is stopped, please report it"
             )
-
-
-def batch_bounds(documents: Ragged) -> Iterator[tuple[int, int]]:
-    """Bounds of consecutive batches of whole documents, about BATCH_BYTES each."""
-    start = 0
-    while start < len(documents):
-        limit = documents.offsets[start] + BATCH_BYTES
-        stop = max(start + 1, int(np.searchsorted(documents.offsets, limit, side="right")) - 1)
-        yield start, stop
-        start = stop

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards import format_for_vocabulary
-from tokenlab.build.encode import batch_bounds
 from tokenlab.build.parts import PartInput
 from tokenlab.build.plan import Plan
 from tokenlab.errors import EncodingError, TokenlabError
 from tokenlab.scheme import Scheme
+
+SAMPLE_BYTES = 1 << 22
+"""Text that is encoded for the rate."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,7 @@ def forecast(
     if not ahead:
         return None
     documents = ahead[-1][0].documents
-    start, stop = next(batch_bounds(documents))
-    batch = documents.rows(start, stop)
+    batch = documents.rows(*next(documents.slices(SAMPLE_BYTES)))
     tokens, seconds = 0, 0.0
     try:
         for _ in range(2):
