@@ -27,3 +27,11 @@ marked_texts = st.lists(
     st.one_of(st.sampled_from(MARKERS + " "), st.sampled_from("abAB.\u00e9\ue005")), max_size=10
 ).map("".join)
 """What no operator need have written: markers anywhere."""
+
+HOSTILE = (
+    "The </script><script>alert(1)</script> <!-- \" ' ` <img src=x onerror=alert(1)> &amp; &#0; ]]>\n"
+    "\u202eright to left\u2066 \u0301lone mark \x00\x07\x1b[31m\x85\u2028 \ufeff\u200d\u3164 </title>\r\n"
+    '\u65e5\u672c\u8a9e \U0001f469\u200d\U0001f467 \ue001literal <0xE2> {"a":1} \\ud800 \\x41 \u00e9 e\u0301 '
+    "\u00bd \u2581 \u0627\u0644\u0639\u0631\u0628\u064a\u0629 </style>\t"
+)
+"""What documents of the web would do to a page or a terminal, if they were let."""

@@ -80,6 +80,7 @@ def test_flags_are_frozen() -> None:
         "verify": [
             "--byte-table",
             "--docs",
+            "--html",
             "--json",
             "--log",
             "--loss",
@@ -88,7 +89,19 @@ def test_flags_are_frozen() -> None:
             "--transform",
             "--val-docs",
         ],
-        "inspect": ["--doc", "--docs", "--json", "--split", "--text-field"],
+        "inspect": [
+            "--compare",
+            "--doc",
+            "--docs",
+            "--html",
+            "--json",
+            "--scheme",
+            "--split",
+            "--text",
+            "--text-field",
+            "--tokenizer",
+            "--view",
+        ],
         "schemes": ["--json"],
     }
 
@@ -148,42 +161,6 @@ def test_verify_exit_codes(tmp_path: Path, dataset: Path, documents: Path) -> No
     assert result.stdout.endswith("verdict: REJECT\n")
     assert "no manifest.json" in refused("verify", tmp_path)
     assert "missing.jsonl" in refused("verify", dataset, "--docs", tmp_path / "missing.jsonl")
-
-
-def test_inspect(dataset: Path, documents: Path) -> None:
-    result = tokenlab("inspect", dataset, "--doc", 7, "--json")
-    shown = json.loads(result.stdout)
-    # Document 5 was left out of train, so the source's 7 is the third that train kept.
-    assert (shown["split"], shown["document"], shown["source_document"]) == ("train", 3, 7)
-    assert shown["charged_bytes"] == shown["source_bytes"] == len(TEXTS[7].encode())
-    assert [row["start"] for row in shown["tokens"]] == list(range(len(TEXTS[7].encode())))
-    same = tokenlab("inspect", dataset, "--split", "train", "--doc", 3, "--json", "--docs", documents)
-    assert json.loads(same.stdout)["tokens"] == shown["tokens"]
-    text = tokenlab("inspect", dataset, "--doc", 0).stdout
-    assert "'<0x54>'" in text.splitlines()[2]
-    assert text.endswith(
-        f"{len(TEXTS[0])} tokens charged {len(TEXTS[0])} of {len(TEXTS[0])} bytes of the source\n"
-    )
-    assert "left out of train" in refused("inspect", dataset, "--doc", 5)
-    assert "documents 0 to 9; there is no 10" in refused("inspect", dataset, "--doc", 10)
-    assert "train has documents 0 to 5" in refused("inspect", dataset, "--split", "train", "--doc", 6)
-
-
-def test_inspect_shows_operators_and_normal_forms(tmp_path: Path, shared: Path, documents: Path) -> None:
-    out = tmp_path / "out"
-    model = shared / "tokenizers/sp8192_caseops_v1_reserved.model"
-    arguments = ("--scheme", "caseops-v1", "--input", documents, "--val-docs", 3, "--tokenizer", model)
-    assert tokenlab("build", *arguments, "--output", out).returncode == 0
-    without = json.loads(tokenlab("inspect", out, "--doc", 3, "--json").stdout)
-    assert without["text_is"] == "normal form"
-    shown = json.loads(tokenlab("inspect", out, "--doc", 3, "--docs", documents, "--json").stdout)
-    assert shown["text_is"] == "source"
-    assert "".join(row["source"] for row in shown["tokens"]) == TEXTS[3].strip()
-    assert shown["tokens"][0]["start"] == 2
-    first = json.loads(tokenlab("inspect", out, "--doc", 0, "--docs", documents, "--json").stdout)
-    title, the = first["tokens"][:2]
-    assert (title["piece"], title["bytes"], title["source"]) == ("\ue001", 0, "")
-    assert (the["piece"], the["bytes"], the["source"]) == ("the", 3, "The")
 
 
 def test_schemes(tmp_path: Path) -> None:
@@ -340,6 +317,8 @@ def test_spread() -> None:
         "verify", "out", "--docs", "a", "--docs", "b", "--json",
     ]  # fmt: skip
     assert spread(["verify", "--docs", "a", "out"]) == ["verify", "--docs", "a", "out"]
+    two = ["inspect", "--compare", "a", "b", "--text", "--docs", "--docs", "c", "out"]
+    assert spread(two) == two
 
 
 def test_ctrl_c_leaves_a_resumable_build(tmp_path: Path) -> None:
