@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,4 +47,4 @@ def megatron_documents(prefix: Path) -> list[list[int]]:
         np.frombuffer(data, dtype, size, pointer).tolist()
         for size, pointer in zip(sizes.tolist(), pointers.tolist(), strict=True)
     ]
-    return [sum(read[a:b], []) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [[token for part in read[a:b] for token in part] for a, b in pairwise(bounds)]

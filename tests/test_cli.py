@@ -48,15 +48,12 @@ def test_the_main_job_on_the_embedded_corpus(tmp_path: Path) -> None:
 
 def test_flags_are_frozen() -> None:
     """A new flag is a decision: change this list with it."""
+    import typer.main
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     result = {
-        command.callback.__name__: sorted(
-            option
-            for p in _parameters(command.callback.__name__)
-            for option in p.opts
-            if option.startswith("--")
-        )
-        for command in app.registered_commands
-        if command.callback
+        name: sorted(option for p in command.params for option in p.opts if option.startswith("--"))
+        for name, command in commands.items()
     }
     assert result == {
         "build": [
@@ -103,17 +100,25 @@ def test_flags_are_frozen() -> None:
             "--view",
         ],
         "schemes": ["--json"],
+        "audit": ["--dataset", "--json"],
+        "import": [
+            "--byte-table",
+            "--docs",
+            "--force",
+            "--json",
+            "--layout",
+            "--output",
+            "--text-field",
+            "--tokenizer",
+            "--transform",
+            "--val-docs",
+            "--workers",
+        ],
     }
 
 
-def _parameters(command: str) -> list:
-    import typer.main
-
-    return typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
-
-
 def test_help_is_instant_and_teaches() -> None:
-    for command in ((), ("build",), ("verify",), ("inspect",), ("schemes",)):
+    for command in ((), ("build",), ("verify",), ("inspect",), ("schemes",), ("audit",), ("import",)):
         result = tokenlab(*command, "--help")
         assert result.returncode == 0
         assert "tokenlab " in result.stdout.split("Options:")[1], "no example below the options"
@@ -363,3 +368,36 @@ def test_verify_of_foreign_shards(tmp_path: Path, documents: Path) -> None:
     result = tokenlab("verify", out)
     assert result.returncode == 3
     assert result.stdout.endswith("verdict: UNPROVEN\n")
+
+
+def test_audit(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("val_tokens: 40540160\nfinal val_loss:2.80405024 val_bpb:1.08553523\n")
+    result = tokenlab("audit", log)
+    assert result.returncode == 0, result.stderr
+    assert "consistent" in result.stdout
+    wrong = tmp_path / "wrong.log"
+    wrong.write_text("val_tokens: 47851520\nfinal val_loss:2.40073153 val_bpb:1.00692894\n")
+    result = tokenlab("audit", tmp_path, "--json")
+    assert result.returncode == 1
+    verdicts = {Path(row["file"]).name: row["verdict"] for row in json.loads(result.stdout)}
+    assert verdicts == {"train.log": "consistent", "wrong.log": "inconsistent"}
+    (tmp_path / "empty").mkdir()
+    silent = tmp_path / "empty" / "silent.log"
+    silent.write_text("nothing\n")
+    assert tokenlab("audit", silent).returncode == 3
+    assert "nowhere.log" in refused("audit", tmp_path / "nowhere.log")
+
+
+def test_import(tmp_path: Path, shared: Path) -> None:
+    zoo = shared / "zoo"
+    evidence = ("--tokenizer", zoo / "identity_1024.model", "--docs", zoo / "docs.jsonl", "--val-docs", 40)
+    out = tmp_path / "out"
+    result = tokenlab("import", zoo / "ok_identity", *evidence, "--output", out)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("foreign verdict: trust\n")
+    assert tokenlab("verify", out, "--docs", zoo / "docs.jsonl").returncode == 0
+    result = tokenlab("import", zoo / "bad_val_in_train", *evidence, "--output", tmp_path / "bad")
+    assert result.returncode == 1
+    assert "verify says reject: validation documents are in train" in result.stderr
+    assert not (tmp_path / "bad").exists()

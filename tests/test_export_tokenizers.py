@@ -18,12 +18,14 @@ from tests.test_export import MODELS, SCHEMES, SHARED, dataset
 from tokenlab.errors import InputError
 from tokenlab.export import export_dataset, pre_step_template
 from tokenlab.export.charsmap import read_rules
+from tokenlab.export.hf_json import refuse_segmenter
 from tokenlab.export.tiktoken_ranks import require_ranks, split_expression
 from tokenlab.ops.caseops import apply_reference, invert_reference
 from tokenlab.ops.escape import apply_reference as escape_reference
 from tokenlab.ops.escape import invert_reference as unescape_reference
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
+from tokenlab.segment.sentencepiece import SentencePieceSegmenter, train_sentencepiece
 from tokenlab.segment.sentencepiece_model import parse_model
 from tokenlab.vocabulary import load_scheme
 
@@ -190,24 +192,13 @@ def test_rules_of_a_charsmap(shared: Path) -> None:
     assert "a" not in rules
 
 
-@pytest.mark.parametrize("model", ["sp1024_ciprian"])
-def test_models_that_merges_cannot_express(
-    tmp_path: Path, dataset: Callable[..., Path], shared: Path, model: str
-) -> None:
-    """Without byte fallback a text may have no ids; such a model builds where no text needs one."""
-    from tests.command import write_jsonl
-    from tests.test_build import make
-
-    documents = write_jsonl(tmp_path / "docs.jsonl", ["some plain text", "some more of it"])
-    make(
-        tmp_path / "data",
-        documents,
-        "bpe-v1",
-        val_docs=1,
-        tokenizer=shared / f"tokenizers/{model}.model",
-    )
-    with pytest.raises(InputError, match="no byte fallback"):
-        export_dataset(tmp_path / "data", "hf-tokenizer", tmp_path / "out")
+def test_models_that_merges_cannot_express(shared: Path) -> None:
+    model = (shared / "tokenizers/sp1024_ciprian.model").read_bytes()
+    assert "no byte fallback" in refuse_segmenter(SentencePieceSegmenter(model))
+    words = [b"some words to train on, and some more"] * 4
+    parameters = {"model_type": "unigram", "character_coverage": 1.0}
+    unigram = train_sentencepiece(words, vocab_size=290, markers=(), parameters=parameters)
+    assert "is unigram" in refuse_segmenter(SentencePieceSegmenter(unigram))
 
 
 def test_tiktoken_ids_are_the_schemes(

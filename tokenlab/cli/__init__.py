@@ -1,0 +1,68 @@
+"""The command line, one file a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from tokenlab.cli import audit, build, exchange, inspect, schemes, verify
+from tokenlab.cli.app import app
+from tokenlab.errors import TokenlabError
+
+__all__ = ["app", "audit", "build", "exchange", "inspect", "main", "schemes", "spread", "verify"]
+
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
+
+
+def main() -> None:
+    """Entry point: every error on purpose is one line on stderr and its exit code."""
+    arguments = spread(sys.argv[1:]) or ["--help"]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except TokenlabError as error:
+        _fail(str(error), error.exit_code)
+    except _usage_error() as error:
+        _fail(f"{error.format_message()} (see tokenlab --help)", 2)  # type: ignore[attr-defined]
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    if code == INTERRUPTED:
+        _fail("interrupted; the same command goes on where it stopped", code)
+    sys.exit(code or 0)
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """`--input A B C` as `--input A --input B --input C`, so that a shell's glob works;
+    `--docs` likewise once the dataset stands before it."""
+    spread_out: list[str] = []
+    option = ""
+    positional = values = 0
+    for argument in arguments:
+        if values:
+            values -= 1
+        elif argument in ("--text", "--compare"):
+            option, values = "", 1 if argument == "--text" else 2
+        elif argument.startswith("-"):
+            option = argument if argument in ("--input", "--docs") else ""
+            first = True
+        elif option and (option == "--input" or positional > 1 or first):
+            if not first:
+                spread_out.append(option)
+            first = False
+        elif not option and (not spread_out or not spread_out[-1].startswith("-")):
+            positional += 1
+        spread_out.append(argument)
+    return spread_out
+
+
+def _usage_error() -> type[Exception]:
+    # typer carries its own copy of click in some versions, so the base class is looked up.
+    return next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"tokenlab: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

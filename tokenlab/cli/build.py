@@ -1,0 +1,122 @@
+"""`tokenlab build`."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenlab.cli.app import Json, app, show
+
+
+class OnBadDocument(StrEnum):
+    """What to do with a row that is no document."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  tokenlab build --scheme caseops --output out/caseops\n"
+    "  tokenlab build --scheme bpe --input docs.jsonl.zst --val-docs 50 --vocab-size 1024 --output out/bpe\n"
+    "  tokenlab build --scheme caseops-v1 --tokenizer published.model --input 'web/*.parquet' \\\n"
+    "      --val-docs 50000 --output out/v1"
+)
+def build(
+    scheme: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE.toml", help="A built-in scheme (see `tokenlab schemes`) or a scheme file."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the dataset goes; it is there whole or not at all.")
+    ],
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH…|fineweb",
+            help="Documents: jsonl, jsonl.gz, jsonl.zst, parquet, txt, globs; `fineweb` streams FineWeb. "
+            "Left out: the prose that Python carries.",
+        ),
+    ] = None,
+    val_docs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The first N documents are validation. Needed with --input."),
+    ] = None,
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Ids of a vocabulary trained here (default: the scheme's)."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Use this sentencepiece .model or tokenizer.json; train none."),
+    ] = None,
+    text_field: Annotated[
+        str, typer.Option(metavar="NAME", help="Field (jsonl) or column (parquet) of the text.")
+    ] = "text",
+    limit_docs: Annotated[
+        int | None, typer.Option(metavar="N", help="Take the first N documents only.")
+    ] = None,
+    on_bad_document: Annotated[
+        OnBadDocument, typer.Option(help="Stop at a row that is no document, or skip and list it.")
+    ] = OnBadDocument.stop,
+    shard_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens of a shard.")] = 100_000_000,
+    train_bytes: Annotated[
+        bool, typer.Option("--train-bytes", help="Write byte sidecars for train too.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes (default: one a core). The output does not depend on it."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the vocabulary's sample and of the comparison sample.")
+    ] = 0,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace the dataset at --output, or an unfinished other build of it."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved plan and a forecast; write nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Turn documents into token shards and byte sidecars, every byte accounted for.
+
+    A killed or interrupted build goes on where it stopped when the same command is run
+    again. Nothing that changes a score has a hidden default: it is printed and recorded.
+    """
+    from tokenlab.build import BuildOptions, make_plan
+    from tokenlab.build import build as run_build
+    from tokenlab.memory import keep_freed_memory
+    from tokenlab.report.build import build_json, build_text, plan_text
+    from tokenlab.terminal import stderr_progress
+
+    keep_freed_memory()
+    plan = make_plan(
+        BuildOptions(
+            scheme=scheme,
+            output=output,
+            inputs=tuple(input) if input is not None else None,
+            text_field=text_field,
+            limit_docs=limit_docs,
+            val_docs=val_docs,
+            vocab_size=vocab_size,
+            tokenizer=tokenizer,
+            shard_tokens=shard_tokens,
+            train_bytes=train_bytes,
+            workers=workers if workers is not None else len(os.sched_getaffinity(0)),
+            seed=seed,
+            force=force,
+            on_bad_document=on_bad_document.value,
+        )
+    )
+    if dry_run:
+        show(plan_text(plan, stderr_progress(), as_json=json))
+        return
+    report = run_build(plan, stderr_progress())
+    show(build_json(report) if json else build_text(report))

@@ -1,0 +1,100 @@
+"""`tokenlab inspect`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenlab.cli.app import Docs, Html, Json, SplitName, TextField, app, show, typed_command
+
+
+class View(StrEnum):
+    """How `inspect` shows tokens."""
+
+    flow = "flow"
+    table = "table"
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  tokenlab inspect out/fw --doc 17\n"
+    '  tokenlab inspect --text "The NASA paper" --scheme caseops\n'
+    "  tokenlab inspect out/fw --doc 17 --compare out/fw byte-bpe --html page.html"
+)
+def inspect(
+    dataset: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")
+    ] = None,
+    doc: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Document, counted from 0 over the source (or over --split)."),
+    ] = None,
+    split: Annotated[
+        SplitName | None, typer.Option(help="Count --doc within this split, as `verify` does.")
+    ] = None,
+    docs: Docs = None,
+    text_field: TextField = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="A text instead of a document; needs --scheme or --compare."),
+    ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.toml|DIR", help="The scheme of --text: built-in, a file, or a dataset's."
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Two schemes, named as for --scheme, on the same text."),
+    ] = None,
+    tokenizer: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Vocabulary of a scheme that was named; given twice, those of A and of B."
+        ),
+    ] = None,
+    view: Annotated[
+        View | None,
+        typer.Option(help="Running text with the charges beneath, or a table [default: flow on a terminal]"),
+    ] = None,
+    html: Html = None,
+    json: Json = False,
+) -> None:
+    """Show a text token by token: id, piece, source slice, bytes charged.
+
+    The text is a document of a dataset, read back from its shards, or --text. On a terminal
+    it flows, tokens in colours (NO_COLOR is obeyed) and charges beneath; a pipe gets a
+    table. With --html a page is written and only the totals are printed.
+    """
+    from tokenlab.inspection import InspectOptions, run_inspection
+    from tokenlab.report.inspection import closing_text, print_inspection
+    from tokenlab.report.inspection_page import inspection_page
+    from tokenlab.report.page import require_folder, write_page
+    from tokenlab.report.plain import to_json
+    from tokenlab.terminal import stderr_progress
+
+    require_folder(html)
+    options = InspectOptions(
+        dataset=dataset,
+        doc=doc,
+        split=split.value if split else None,
+        docs=tuple(docs) if docs is not None else None,
+        text_field=text_field,
+        text=text,
+        scheme=scheme,
+        compare=compare,
+        tokenizers=tuple(tokenizer or ()),
+    )
+    result = run_inspection(options, stderr_progress())
+    if json:
+        show(to_json(result))
+    elif html is None or view is not None:
+        print_inspection(result, view.value if view else None)
+    else:
+        show(closing_text(result))
+    if html is not None:
+        write_page(html, inspection_page(result, typed_command()))
