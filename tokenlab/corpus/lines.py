@@ -1,10 +1,11 @@
 """Text files: JSON lines and plain text, as they are or compressed.
 
 A JSONL file is split at b"\\n" and nowhere else: a text may hold U+0085 or U+2028, which
-`str.splitlines` takes for the end of a row. Two parsers read it. The fast one (msgspec) takes
-the text field and checks only what it passes; a line that it refuses goes to the slow one
-(stdlib `json`), which words the reason, or accepts the line after all: Python programs write
-`NaN`, and a lone surrogate in some other field is not our business.
+`str.splitlines` takes for the end of a row. Two parsers read it. The fast one takes lines by
+the group (msgspec finds the text field, a kernel unescapes the strings); a group in which
+anything is out of the ordinary goes to the slow one (stdlib `json`), line by line. That words
+the reason, or accepts the line after all: Python programs write `NaN`, and a lone surrogate
+in some other field is not our business.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO, Protocol
+
+import numpy as np
 
 from tokenlab.corpus.documents import (
     Chunk,
@@ -27,6 +31,7 @@ from tokenlab.corpus.documents import (
 )
 from tokenlab.cuts import MAX_DOCUMENT_BYTES
 from tokenlab.errors import InputError
+from tokenlab.ragged import Ragged, offsets_of
 
 BLOCK_BYTES = 1 << 16
 """Bytes of the file read at a time. Small, because a block of zstd may become 30,000 times its size."""
@@ -36,8 +41,37 @@ BOM = b"\xef\xbb\xbf"
 
 def read_jsonl(file: SourceFile, how: Reading) -> Iterator[Chunk]:
     """The documents of a file of one JSON object a line."""
+    fast = fast_decoder(how.text_field)
+    left = how.limit
+    row = 1
     with _open(file) as raw:
-        yield from chunks_of(_parse(_lines(_text(raw, file.path)), how.text_field), how, raw.tell)
+        lines = _lines(_text(raw, file.path))
+        # No more lines than documents are wanted: what lies behind the last one is not read.
+        while left and (group := _take(lines, how.batch_bytes, left)):
+            if row == 1:
+                group[0] = group[0].removeprefix(BOM)
+            chunk = _parse_fast(fast, row, group, raw.tell())
+            if chunk is not None:
+                left -= len(group)
+                yield chunk
+            else:
+                parsed = _parse(row, group, how.text_field)
+                for chunk in chunks_of(parsed, replace(how, limit=left), raw.tell):
+                    left -= len(chunk.documents)
+                    yield chunk
+            row += len(group)
+
+
+def _take(lines: Iterator[bytes], size: int, most: int) -> list[bytes]:
+    """The next lines, about `size` bytes and `most` lines of them; none at the end."""
+    group: list[bytes] = []
+    held = 0
+    for line in lines:
+        group.append(line)
+        held += len(line)
+        if held >= size or len(group) == most:
+            break
+    return group
 
 
 def read_txt(file: SourceFile, how: Reading) -> Iterator[Chunk]:
@@ -66,36 +100,46 @@ def _whole(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes | Flaw]]:
         yield 1, too_long(size)
 
 
-def _parse(lines: Iterator[bytes], field: str) -> Iterator[tuple[int, bytes | Flaw]]:
+def _parse_fast(
+    decode: Callable[[bytes], Any] | None, row: int, lines: list[bytes], consumed: int
+) -> Chunk | None:
+    """The documents of lines that are all as they should be, or None: then `_parse` says more."""
     import msgspec
 
-    decode = fast_decoder(field)
-    refused = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-    for row, line in enumerate(lines, 1):
-        if row == 1:
-            line = line.removeprefix(BOM)
-        try:
-            document: bytes | Flaw = decode(line).text.encode()
-        except refused:
-            if not line.strip(b" \t\r"):
-                continue
-            document = parse_slowly(line, field)
-        yield row, document
+    from tokenlab.corpus.json_kernels import unescape
+
+    if decode is None:
+        return None
+    try:
+        strings = [decode(line).text for line in lines]
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    joined = np.frombuffer(b"".join(strings), np.uint8)
+    values, offsets, good = unescape(joined, offsets_of([len(memoryview(string)) for string in strings]))
+    if not good or np.diff(offsets).max(initial=0) > MAX_DOCUMENT_BYTES:
+        return None
+    rows = np.arange(row, row + len(lines), dtype=np.int64)
+    return Chunk(Ragged(values, offsets), rows, [], consumed)
 
 
-def fast_decoder(field: str) -> Callable[[bytes], Any]:
-    """A parser of lines whose result has the field as its `text`, a str; raises on any other line."""
+def fast_decoder(field: str) -> Callable[[bytes], Any] | None:
+    """A parser of lines that gives the field as its `text`, a slice of JSON, and raises on what
+    is no JSON object with that field; None for a name that msgspec cannot have (one with a quote
+    or a control character in it)."""
     import msgspec
 
     try:
-        record = msgspec.defstruct("Record", [("text", str)], rename={"text": field}, gc=False)
-    except ValueError:  # msgspec takes no field name with a quote or a control character in it
-
-        def refuse(line: bytes) -> Any:
-            raise msgspec.DecodeError
-
-        return refuse
+        record = msgspec.defstruct("Record", [("text", msgspec.Raw)], rename={"text": field}, gc=False)
+    except ValueError:
+        return None
     return msgspec.json.Decoder(record).decode
+
+
+def _parse(first_row: int, lines: list[bytes], field: str) -> Iterator[tuple[int, bytes | Flaw]]:
+    """The rows of some lines, each parsed by itself; a blank line is no row."""
+    for row, line in enumerate(lines, first_row):
+        if line.strip(b" \t\r"):
+            yield row, parse_slowly(line, field)
 
 
 def parse_slowly(line: bytes, field: str) -> bytes | Flaw:
