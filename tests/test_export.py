@@ -154,6 +154,35 @@ def test_caseops_trainers_find_the_sidecars(exported: Callable[..., tuple[Path, 
     assert not list(out.glob("datasets/*/fineweb_*_bytes_*"))
 
 
+@pytest.mark.parametrize("scheme", ["bpe", "caseops", *MODELS])
+def test_the_stock_byte_count_is_told(
+    exported: Callable[..., tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """Counted once more as the stock trainer does it: by SentencePiece's own pieces, target by target."""
+    from sentencepiece import SentencePieceProcessor
+
+    monkeypatch.setattr("tokenlab.export.tokens.BATCH_TOKENS", 7)
+    folder, out = exported(scheme, "parameter-golf")
+    model = SentencePieceProcessor(model_file=str(folder / "tokenizer/sentencepiece.model"))
+    ids = ids_of(folder, "val").tolist()
+    counted = 0
+    for before, token in pairwise(ids):
+        if model.is_control(token):
+            continue
+        piece = model.id_to_piece(token)
+        if model.is_byte(token):
+            counted += 1
+        elif piece.startswith("\u2581"):
+            counted += len(piece[1:].encode()) + (not model.is_control(before))
+        else:
+            counted += len(piece.encode())
+    charged = read_manifest(folder).splits["val"].charged_bytes
+    notes = json.loads((out / EXPORT_FILE).read_text())["notes"]
+    told = f"counts {counted:,} bytes in validation, its tokens are charged {charged:,} ("
+    assert any((told in note) if counted != charged else ("counts the bytes" in note) for note in notes)
+    assert (scheme == "caseops") <= (counted > charged)
+
+
 @pytest.mark.parametrize("layout", ["parameter-golf", "modded-nanogpt", "llm.c"])
 def test_shards_are_hard_links(exported: Callable[..., tuple[Path, Path]], layout: str) -> None:
     folder, out = exported("bpe", layout)

@@ -27,7 +27,7 @@ from tokenlab.segment.byte_level import SPLIT_PATTERNS, ByteLevelSegmenter, trai
 from tokenlab.segment.segmenter import Segmenter
 from tokenlab.segment.sentencepiece import MODEL_FILE, SentencePieceSegmenter, train_sentencepiece
 from tokenlab.segment.sentencepiece_model import PieceKind, parse_model
-from tokenlab.segment.spelling import cover, cover_reference, spell, spell_reference
+from tokenlab.segment.spelling import cover, cover_reference, ends, spell, spell_reference
 from tokenlab.vocabulary import train_vocabulary
 
 # Every document of the first two; of the 20 MB of English, every ENGLISH_STEP-th of each set.
@@ -561,3 +561,13 @@ def test_training_is_deterministic(name: str, embedded: list[bytes]) -> None:
 def test_training_of_an_unknown_split() -> None:
     with pytest.raises(InputError, match="unknown split 'x'; known: gpt2, cl100k, qwen2"):
         train_byte_level([b"a"], vocab_size=310, split="x")
+
+
+def test_ends_are_what_cover_finds(caseops: Scheme) -> None:
+    """For ids that spell their text the sum of their lengths is where each of them ends."""
+    documents = Ragged.from_bytes([b"The NASA paper", b"", b"iPhone \xe2\x96\x81 ends", b"x" * 300])
+    text, _ = caseops.rewrite(documents)
+    ids = caseops.segmenter.split(text)
+    found = ends(ids, caseops.segmenter.token_bytes)
+    assert found.values.tolist() == cover(ids, caseops.segmenter.token_bytes, text).values.tolist()
+    assert found.offsets.tolist() == ids.offsets.tolist()

@@ -30,7 +30,7 @@ from tokenlab.segment.byte import ByteSegmenter
 from tokenlab.segment.byte_level import ByteLevelSegmenter
 from tokenlab.segment.segmenter import Segmenter
 from tokenlab.segment.sentencepiece import MODEL_FILE, SentencePieceSegmenter
-from tokenlab.segment.spelling import cover, cover_reference, spell
+from tokenlab.segment.spelling import cover, cover_reference, ends, spell
 
 PROBE = (
     "The quick brown fox, iPhone & NASA's McDonald: 1,234.5\n\n  Straße ÉCOLE naïve “quotes” — ½ ﬁ ™\t"
@@ -123,7 +123,13 @@ class Scheme:
 
     def charge(self, ids: Ragged, text: Ragged, cuts: CutMap) -> Ragged:
         """Charges (uint16) of ids that must spell `text`. Raises EncodingError as `encode_batch`."""
-        charges = cuts.charges(cover(ids, self.segmenter.token_bytes, text))
+        return self._as_charges(cuts.charges(cover(ids, self.segmenter.token_bytes, text)))
+
+    def charge_spelled(self, ids: Ragged, cuts: CutMap) -> Ragged:
+        """`charge` for ids that are known to spell their text."""
+        return self._as_charges(cuts.charges(ends(ids, self.segmenter.token_bytes)))
+
+    def _as_charges(self, charges: Ragged) -> Ragged:
         try:
             return Ragged(as_charges(charges.values), charges.offsets)
         except OverflowError as error:

@@ -135,11 +135,11 @@ def _source_document(
         source.remaining(earlier)
     skipped = 0
     while skipped < index:
-        step = len(source.take(split, min(index - skipped, 1 << 12)))
+        step = len(source.take(split, min(index - skipped, 1 << 12)).documents)
         if not step:
             break
         skipped += step
-    document = source.take(split, 1)
+    document = source.take(split, 1).documents
     if skipped < index or not len(document):
         raise InputError(f"the documents given end before document {index} of {split}")
     return document

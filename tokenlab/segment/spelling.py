@@ -26,6 +26,13 @@ def cover(ids: Ragged, token_bytes: Ragged, text: Ragged) -> Ragged:
     return Ragged(ends, ids.offsets)
 
 
+def ends(ids: Ragged, token_bytes: Ragged) -> Ragged:
+    """What `cover` returns, for ids that are known to spell their text: the sums of their lengths."""
+    from tokenlab.segment.spelling_kernels import ends as kernel
+
+    return Ragged(kernel(ids.values, ids.offsets, token_bytes.offsets), ids.offsets)
+
+
 def spell(ids: Ragged, token_bytes: Ragged) -> Ragged:
     """The text (uint8) that each document's ids spell.
 

@@ -70,6 +70,21 @@ def cover(
 
 
 @kernel
+def ends(
+    ids: NDArray[Any], id_offsets: NDArray[np.int64], piece_offsets: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Returns the sums of the pieces' lengths, int32, from 0 in each document."""
+    out = np.empty(len(ids), np.int32)
+    for d in range(len(id_offsets) - 1):
+        at = 0
+        for t in range(id_offsets[d], id_offsets[d + 1]):
+            token = ids[t]
+            at += piece_offsets[token + 1] - piece_offsets[token]
+            out[t] = at
+    return out
+
+
+@kernel
 def spell(
     ids: NDArray[Any],
     id_offsets: NDArray[np.int64],

@@ -16,7 +16,7 @@ from tokenlab.errors import DecodingError, EncodingError
 from tokenlab.manifest import ShardRecord, Split
 from tokenlab.ragged import Ragged
 from tokenlab.segment.spelling import spell
-from tokenlab.verification.source import SourceDocuments
+from tokenlab.verification.source import SourceDocuments, Taken
 from tokenlab.verification.tally import Tally
 
 SHOWN_BYTES = 60
@@ -73,33 +73,39 @@ class SplitCheck:
                 self._failure(batch, error.document, error.message, position=error.position)
             )
             return False
-        documents = decoded if self.source is None else self._from_source(batch, self.source)
+        documents, digests = decoded, None
+        if self.source is not None:
+            taken = self._from_source(batch, self.source)
+            documents, digests = taken.documents, taken.digests
         text, cuts = self.scheme.rewrite(documents) if documents is not None else (spelled, None)
-        self._check_text(batch, spelled, text)
+        same = self._check_text(batch, spelled, text)
         if self.source is not None and documents is not None:
             self._compare_with_source(batch, spelled, decoded, documents)
-        charges = self._check_charges(batch, documents, text, cuts)
+        charges = self._check_charges(batch, documents, text if not same else None, cuts)
         self._post(batch, documents, charges)
-        self._check_disjoint(batch, documents if documents is not None else text, known=documents is not None)
+        if digests is None:
+            digests = document_digests(documents if documents is not None else text)
+        self._check_disjoint(batch, digests, known=documents is not None)
         self._check_canonical(batch, text)
         for tally in (self.tallies.complete, self.tallies.reversible):
             tally.count += len(batch.ids)
         return True
 
-    def _from_source(self, batch: TokenBatch, source: SourceDocuments) -> Ragged:
-        documents = source.take(self.split, len(batch.ids))
-        if (missing := len(batch.ids) - len(documents)) > 0:
+    def _from_source(self, batch: TokenBatch, source: SourceDocuments) -> Taken:
+        taken = source.take(self.split, len(batch.ids))
+        if (missing := len(batch.ids) - len(taken.documents)) > 0:
             self.tallies.complete.fail(
-                self._failure(batch, len(documents), "the source has no such document")
+                self._failure(batch, len(taken.documents), "the source has no such document")
             )
             nothing = Ragged(np.zeros(0, np.uint8), np.zeros(missing + 1, np.int64))
-            documents = Ragged.concatenate([documents, nothing], np.uint8)
-        return documents
+            digests = np.concatenate([taken.digests, document_digests(nothing)])
+            taken = Taken(Ragged.concatenate([taken.documents, nothing], np.uint8), digests)
+        return taken
 
-    def _check_text(self, batch: TokenBatch, spelled: Ragged, text: Ragged) -> None:
-        """The ids spell what the scheme makes of the document."""
+    def _check_text(self, batch: TokenBatch, spelled: Ragged, text: Ragged) -> bool:
+        """Whether the ids spell what the scheme makes of the documents."""
         if (d := spelled.first_difference(text)) is None:
-            return
+            return True
         at = _first_place(spelled[d], text[d])
         if self.scheme.reversible:
             tally, what = self.tallies.reversible, "the ids do not decode to the document"
@@ -114,6 +120,7 @@ class SplitCheck:
                 found=_shown(spelled[d], at),
             )
         )
+        return False
 
     def _compare_with_source(
         self, batch: TokenBatch, spelled: Ragged, decoded: Ragged | None, documents: Ragged
@@ -127,9 +134,10 @@ class SplitCheck:
             self.tallies.reversible.fail(self._failure(batch, d, "decoding does not give the source back"))
 
     def _check_charges(
-        self, batch: TokenBatch, documents: Ragged | None, text: Ragged, cuts: CutMap | None
+        self, batch: TokenBatch, documents: Ragged | None, text: Ragged | None, cuts: CutMap | None
     ) -> Ragged | None:
-        """Charges recomputed from the cut map, or the sidecar's where there is none."""
+        """Charges recomputed from the cut map, or the sidecar's where there is none; `text` is
+        what the ids should spell, if it is not known already that they do."""
         failures: list[tuple[int, int, Failure]] = []  # document, place in it, what is wrong
         if batch.bos_charges is not None and batch.bos_charges.any():
             d = int(np.flatnonzero(batch.bos_charges)[0])
@@ -138,7 +146,10 @@ class SplitCheck:
         expected = batch.charges
         if documents is not None and cuts is not None:
             try:
-                expected = self.scheme.charge(batch.ids, text, cuts)
+                if text is None:
+                    expected = self.scheme.charge_spelled(batch.ids, cuts)
+                else:
+                    expected = self.scheme.charge(batch.ids, text, cuts)
             except EncodingError as error:
                 failures.append((error.document, 0, self._failure(batch, error.document, error.message)))
             else:
@@ -194,10 +205,9 @@ class SplitCheck:
                 self._failure(batch, d, message, expected=int(source_bytes[d]), found=int(charged[d]))
             )
 
-    def _check_disjoint(self, batch: TokenBatch, documents: Ragged, *, known: bool) -> None:
+    def _check_disjoint(self, batch: TokenBatch, digests: NDArray[np.uint8], *, known: bool) -> None:
         """No training document is a validation document. Where only normal forms are `known`
         to be equal, the documents may still differ: that is open, not a failure."""
-        digests = document_digests(documents)
         self.digest.update(digests)
         if self.split == "val":
             self.validation.update(row.tobytes() for row in digests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ from tokenlab.corpus import Corpus, CorpusDigest, document_digests, open_corpus
 from tokenlab.errors import InputError
 from tokenlab.manifest import Manifest, Split
 from tokenlab.ragged import Ragged
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Some documents, and the sha256 of each (uint8 [n, 32])."""
+
+    documents: Ragged
+    digests: NDArray[np.uint8]
 
 
 class SourceDocuments:
@@ -32,32 +41,34 @@ class SourceDocuments:
         self._drop_twins = drop_twins
         self._validation: set[bytes] = set()
         self._stream = self._kept(corpus)
-        self._held: tuple[Split, Ragged] | None = None
+        self._held: tuple[Split, Taken] | None = None
 
-    def take(self, split: Split, count: int) -> Ragged:
+    def take(self, split: Split, count: int) -> Taken:
         """The next `count` documents of the split, or fewer when the source has no more of it."""
-        pieces: list[Ragged] = []
+        documents: list[Ragged] = []
+        digests: list[NDArray[np.uint8]] = [np.zeros((0, 32), np.uint8)]
         while count > 0:
             if self._held is None:
                 self._held = next(self._stream, None)
             if self._held is None or self._held[0] != split:
                 break
             held = self._held[1]
-            pieces.append(held.rows(0, min(count, len(held))))
-            count -= len(pieces[-1])
-            self._held = (
-                (split, held.rows(len(pieces[-1]), len(held))) if len(pieces[-1]) < len(held) else None
-            )
-        return Ragged.concatenate(pieces, np.uint8)
+            here = min(count, len(held.documents))
+            documents.append(held.documents.rows(0, here))
+            digests.append(held.digests[:here])
+            count -= here
+            rest = Taken(held.documents.rows(here, len(held.documents)), held.digests[here:])
+            self._held = (split, rest) if len(rest.documents) else None
+        return Taken(Ragged.concatenate(documents, np.uint8), np.concatenate(digests))
 
     def remaining(self, split: Split) -> int:
         """Reads on: how many documents of the split were never asked for."""
         left = 0
-        while len(rest := self.take(split, 1 << 12)):
+        while len(rest := self.take(split, 1 << 12).documents):
             left += len(rest)
         return left
 
-    def _kept(self, corpus: Corpus) -> Iterator[tuple[Split, Ragged]]:
+    def _kept(self, corpus: Corpus) -> Iterator[tuple[Split, Taken]]:
         for batch in corpus.batches():
             documents = batch.documents
             digests = document_digests(documents)
@@ -70,7 +81,9 @@ class SourceDocuments:
             self.bytes += len(documents.values)
             for split, start, stop in (("val", 0, cut), ("train", cut, len(documents))):
                 if stop > start:
-                    yield split, documents.rows(start, stop).take(keep[start:stop])  # type: ignore[misc]
+                    here = keep[start:stop]
+                    taken = Taken(documents.rows(start, stop).take(here), digests[start:stop][here])
+                    yield split, taken  # type: ignore[misc]
 
     def _unlike_validation(self, digests: NDArray[np.uint8], cut: int) -> NDArray[np.bool_]:
         keep = np.ones(len(digests), bool)

@@ -126,7 +126,7 @@ class ForeignSplit:
             self._charge(batch, spelled, spelled, None, np.ones(len(batch.ids), bool))
             self._check_tokenizer(batch, spelled)
             return
-        documents = self.evidence.source.take(self.split, len(batch.ids))
+        documents = self.evidence.source.take(self.split, len(batch.ids)).documents
         if len(documents) < len(batch.ids):
             self._source_ended(batch, len(documents))
             batch = TokenBatch(
