@@ -74,6 +74,7 @@ def test_what_is_on_disk(tmp_path: Path, documents: Path) -> None:
     make(tmp_path / "out", documents)
     out = tmp_path / "out"
     assert sorted(digests(out)) == [
+        "README.md",
         "bytes/fineweb_val_bytes_000000.bin",
         "fineweb_train_000000.bin",
         "fineweb_val_000000.bin",

@@ -61,6 +61,7 @@ def test_flags_are_frozen() -> None:
             "--force",
             "--input",
             "--json",
+            "--license",
             "--limit-docs",
             "--on-bad-document",
             "--output",
@@ -101,6 +102,7 @@ def test_flags_are_frozen() -> None:
         ],
         "schemes": ["--json"],
         "audit": ["--dataset", "--json"],
+        "export": ["--force", "--json", "--layout", "--output"],
         "import": [
             "--byte-table",
             "--docs",
@@ -118,7 +120,16 @@ def test_flags_are_frozen() -> None:
 
 
 def test_help_is_instant_and_teaches() -> None:
-    for command in ((), ("build",), ("verify",), ("inspect",), ("schemes",), ("audit",), ("import",)):
+    for command in (
+        (),
+        ("build",),
+        ("verify",),
+        ("inspect",),
+        ("schemes",),
+        ("audit",),
+        ("import",),
+        ("export",),
+    ):
         result = tokenlab(*command, "--help")
         assert result.returncode == 0
         assert "tokenlab " in result.stdout.split("Options:")[1], "no example below the options"
@@ -401,3 +412,19 @@ def test_import(tmp_path: Path, shared: Path) -> None:
     assert result.returncode == 1
     assert "verify says reject: validation documents are in train" in result.stderr
     assert not (tmp_path / "bad").exists()
+
+
+def test_export(tmp_path: Path, dataset: Path) -> None:
+    from tokenlab.cli.exchange import ExportLayout
+    from tokenlab.export import LAYOUTS
+
+    assert {layout.value for layout in ExportLayout} == set(LAYOUTS)
+    golf = tmp_path / "golf"
+    result = tokenlab("export", dataset, "--layout", "parameter-golf", "--output", golf)
+    assert result.returncode == 0, result.stderr
+    assert "hard links" in result.stdout
+    assert "exists" in refused("export", dataset, "--layout", "parameter-golf", "--output", golf)
+    result = tokenlab("export", dataset, "--layout", "numpy", "--output", tmp_path / "np", "--json")
+    assert json.loads(result.stdout)["layout"] == "numpy"
+    assert "byte-level" in refused("export", dataset, "--layout", "tiktoken", "--output", tmp_path / "t")
+    assert not (tmp_path / "t").exists()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 import tokenlab
+from tokenlab.card import check_license
 from tokenlab.corpus import Corpus, open_corpus
 from tokenlab.errors import InputError
 from tokenlab.scheme_spec import SchemeSpec, open_scheme_spec
@@ -43,6 +44,7 @@ class BuildOptions:
     seed: int = 0
     force: bool = False
     on_bad_document: Literal["stop", "skip"] = "stop"
+    license: str | None = None
     part_bytes: int = PART_BYTES
 
 
@@ -74,6 +76,7 @@ class Plan:
             "seed": options.seed,
             "part_bytes": options.part_bytes,
             **({"imported": self.imported} if self.imported is not None else {}),
+            **({"license": options.license} if options.license is not None else {}),
         }
 
     def to_json(self) -> str:
@@ -102,6 +105,7 @@ def make_plan(options: BuildOptions) -> Plan:
             raise InputError(f"{name} is {value}; it must be at least 1")
     if options.shard_tokens > 2**31 - 1:
         raise InputError(f"--shard-tokens is {options.shard_tokens}; a shard's header counts to {2**31 - 1}")
+    check_license(options.license)
     tokenizer = read_vocabulary_file(options.tokenizer) if options.tokenizer is not None else None
     corpus = open_corpus(
         options.inputs,

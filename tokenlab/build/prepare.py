@@ -8,7 +8,7 @@ from typing import Any
 from shards import write_atomically
 from tokenlab.build.plan import Plan
 from tokenlab.build.workspace import VOCABULARY_FILE, Workspace
-from tokenlab.errors import InputError
+from tokenlab.errors import EncodingError, InputError
 from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import sample_training_documents, train_vocabulary
@@ -27,10 +27,18 @@ def prepare_scheme(plan: Plan, progress: Progress) -> tuple[Scheme, dict[str, An
         sample = sample_training_documents(plan.corpus, val_docs=plan.val_docs, seed=options.seed)
         content = train_vocabulary(spec, sample.documents)
         record = {"from": "training", **sample.record()}
+    where = options.tokenizer or options.scheme
     try:
-        return Scheme(spec, content), record
+        scheme = Scheme(spec, content)
+        scheme.identity  # noqa: B018  # encodes the probe: a vocabulary that cannot is found here
+    except EncodingError as error:
+        raise InputError(
+            f"{where}: the vocabulary cannot spell every text ({error.message}); "
+            "train it with byte fallback, or use another"
+        ) from error
     except InputError as error:
-        raise InputError(f"{options.tokenizer or options.scheme}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
+    return scheme, record
 
 
 def store_scheme(plan: Plan, workspace: Workspace, progress: Progress) -> tuple[Scheme, dict[str, Any]]:

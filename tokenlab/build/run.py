@@ -25,6 +25,7 @@ from tokenlab.build.plan import Plan
 from tokenlab.build.pool import encode_parts
 from tokenlab.build.prepare import store_scheme
 from tokenlab.build.workspace import Workspace
+from tokenlab.card import CARD_FILE, dataset_card
 from tokenlab.corpus import CorpusDigest, document_digests
 from tokenlab.errors import TokenlabError
 from tokenlab.manifest import (
@@ -45,7 +46,7 @@ from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import require_split
 
-RECORDED_OPTIONS = ("val_docs", "shard_tokens", "train_bytes", "seed", "part_bytes", "imported")
+RECORDED_OPTIONS = ("val_docs", "shard_tokens", "train_bytes", "seed", "part_bytes", "imported", "license")
 
 
 @dataclass
@@ -102,6 +103,8 @@ class _Build:
                 parts = self._encode(scheme)
             with self._stage("assemble"):
                 manifest = self._assemble(scheme, vocabulary, parts)
+                with write_atomically(self.folder / CARD_FILE) as file:
+                    file.write(dataset_card(manifest).encode())
                 with write_atomically(self.folder / MANIFEST_FILE) as file:
                     file.write(manifest.to_json())
         if accept is not None:

@@ -76,6 +76,10 @@ def build(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the vocabulary's sample and of the comparison sample.")
     ] = 0,
+    license: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The documents' license, for the dataset card: odc-by, cc0-1.0, …"),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Replace the dataset at --output, or an unfinished other build of it."),
@@ -112,6 +116,7 @@ def build(
             workers=workers if workers is not None else len(os.sched_getaffinity(0)),
             seed=seed,
             force=force,
+            license=license,
             on_bad_document=on_bad_document.value,
         )
     )

@@ -1,4 +1,4 @@
-"""`tokenlab import` (and `export`): data that comes from other trainers, or goes to them."""
+"""`tokenlab import` and `tokenlab export`: data that comes from other trainers, or goes to them."""
 
 from __future__ import annotations
 
@@ -65,3 +65,44 @@ def import_(
         progress=stderr_progress(),
     )
     show(build_json(report) if json else f"foreign verdict: {judged.verdict}\n{build_text(report)}")
+
+
+class ExportLayout(StrEnum):
+    """A layout that can be exported; `tokenlab.export.LAYOUTS` says what each gives."""
+
+    parameter_golf = "parameter-golf"
+    modded_nanogpt = "modded-nanogpt"
+    llm_c = "llm.c"
+    megatron = "megatron"
+    numpy = "numpy"
+    parquet = "parquet"
+    hf_tokenizer = "hf-tokenizer"
+    tiktoken = "tiktoken"
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  tokenlab export out/fw --layout parameter-golf --output golf/\n"
+    "  tokenlab export out/fw --layout hf-tokenizer --output tokenizer/"
+)
+def export(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")],
+    layout: Annotated[ExportLayout, typer.Option(help="Whose form the output has.")],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where it goes; it is there whole or not at all.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export at --output.")] = False,
+    json: Json = False,
+) -> None:
+    """Hand a dataset, or its tokenizer, to the trainers and libraries people already have.
+
+    Every file that is read is first held against the manifest. What a layout cannot hold
+    exactly is refused with the reason; what its users must know is printed as a note.
+    """
+    from tokenlab.export import export_dataset
+    from tokenlab.report.export import export_text
+    from tokenlab.report.plain import to_json
+    from tokenlab.terminal import stderr_progress
+
+    report = export_dataset(dataset, layout.value, output, force=force, progress=stderr_progress())
+    show(to_json(report) if json else export_text(report))
