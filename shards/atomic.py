@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
 
     Raises OSError (a full disk, a missing folder) with nothing left behind.
     """
-    # The process number keeps a writer apart from a killed one's orphan.
-    beside = path.with_name(f"{path.name}.{os.getpid()}{_SUFFIX}")
+    # A name of its own: a writer that was thought dead, perhaps on another machine, may still write.
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(6)}{_SUFFIX}")
     try:
         with open(beside, "wb") as file:
             yield file
@@ -32,9 +33,9 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed writer left beside its targets in `folder`."""
-    for leftover in folder.glob(f"*{_SUFFIX}"):
-        leftover.unlink()
+    """Delete what killed writers left beside their targets in `folder` and below."""
+    for leftover in folder.rglob(f"*{_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ Parameter Golf took over; the uint32 row is llm.c's for larger vocabularies ("ll
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,3 +123,17 @@ def open_shard(path: Path) -> NDArray[Any]:
     if count == 0:
         return np.zeros(0, form.dtype)
     return np.memmap(path, form.dtype, "r", HEADER_BYTES, (count,))
+
+
+def read_shard(path: Path, chunk: int) -> Iterator[NDArray[Any]]:
+    """The values of a shard, `chunk` at most at a time, read and not mapped: what was read stays
+    out of the process's memory. Raises ShardError as `read_header`."""
+    form, count = read_header(path)
+    with open(path, "rb") as file:
+        file.seek(HEADER_BYTES)
+        while count:
+            values = np.fromfile(file, form.dtype, min(chunk, count))
+            if not len(values):
+                raise ShardError(f"{path}: ends {count:,} values before its header's count")
+            count -= len(values)
+            yield values

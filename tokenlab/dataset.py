@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shards import ShardError, open_shard
+from shards import ShardError, read_header, read_shard
 from tokenlab.manifest import Manifest, Split, read_manifest
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
@@ -84,14 +84,16 @@ def read_documents(tokens: list[Path], sidecars: list[Path], bos: int) -> Iterat
 
 def _chunks(tokens: list[Path], sidecars: list[Path]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     for index, path in enumerate(tokens):
-        ids = open_shard(path)
-        charges = open_shard(sidecars[index]) if sidecars else np.zeros(0, np.uint16)
-        if sidecars and len(charges) != len(ids):
+        if not sidecars:
+            for ids in read_shard(path, BATCH_TOKENS):
+                yield ids, np.zeros(0, np.uint16)
+            continue
+        counts = [read_header(file)[1] for file in (path, sidecars[index])]
+        if counts[0] != counts[1]:
             raise ShardError(
-                f"{sidecars[index]}: {len(charges):,} charges for the {len(ids):,} tokens of {path}"
+                f"{sidecars[index]}: {counts[1]:,} charges for the {counts[0]:,} tokens of {path}"
             )
-        for start in range(0, len(ids), BATCH_TOKENS):
-            yield ids[start : start + BATCH_TOKENS], charges[start : start + BATCH_TOKENS]
+        yield from zip(read_shard(path, BATCH_TOKENS), read_shard(sidecars[index], BATCH_TOKENS), strict=True)
 
 
 def _batch(
