@@ -272,6 +272,18 @@ def test_written_tables(
             assert result.correction_factor != 1.0
 
 
+def test_a_table_given_is_judged_before_a_sidecar(tmp_path: Path, originals: Callable[[str], Case]) -> None:
+    case = originals("bpe")
+    assert case.options.tokenizer is not None
+    table = stock_table(SentencePieceSegmenter(case.options.tokenizer.read_bytes()))
+    path = tmp_path / "table.npz"
+    space, boundary = table.leading_space, table.boundary
+    np.savez(path, base_bytes=table.base + space, has_leading_space=space, is_boundary_token=boundary)
+    result = case.verify(byte_table=path)
+    assert (result.accounting, result.verdict) == ("byte table", "reject")
+    assert "the leading space is counted twice" in result.causes[0]
+
+
 def test_bytes_of_a_character_in_one_place_are_a_warning(copied: Callable[[str], Case]) -> None:
     """0, 0, n instead of 1, 1, 1: honest, but odd."""
     case = copied("bpe")

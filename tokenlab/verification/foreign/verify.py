@@ -167,7 +167,9 @@ class _ForeignRun:
         check = ForeignSplit(split, evidence)
         done = 0
         try:
-            for batch in read_documents(files, self.shards.sidecars[split], self.scheme.segmenter.bos):
+            # A table that was given is what is judged, even where a sidecar lies about.
+            sidecars = self.shards.sidecars[split] if self.accounting == "sidecar" else []
+            for batch in read_documents(files, sidecars, self.scheme.segmenter.bos):
                 check.batch(batch)
                 done += len(batch.ids.values) + len(batch.ids)
                 self.progress.advance(done, f"document {batch.first + len(batch.ids):,}")
