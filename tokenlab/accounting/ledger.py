@@ -63,7 +63,8 @@ class Ledger:
 
 def charged_bytes(charges: Ragged) -> NDArray[np.int64]:
     """Sum of each document's charges, int64."""
-    totals = np.zeros(len(charges.values) + 1, np.int64)
-    np.cumsum(charges.values, dtype=np.int64, out=totals[1:])
-    sums: NDArray[np.int64] = np.diff(totals[charges.offsets])
+    sums = np.zeros(len(charges), np.int64)
+    filled = charges.lengths > 0  # `reduceat` takes an empty run for the value that follows it
+    if filled.any():
+        sums[filled] = np.add.reduceat(charges.values, charges.offsets[:-1][filled], dtype=np.int64)
     return sums

@@ -16,7 +16,7 @@ from tokenlab.errors import EncodingError, InputError, TokenlabError
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 
-SAMPLE_DOCUMENT_BYTES = 1 << 16
+SAMPLE_DOCUMENT_BYTES = 1 << 14
 """Longest document of the comparison sample: the reference encoder is a hundred times slower."""
 
 VALIDATION_DIGESTS = "validation.digests"
