@@ -10,7 +10,8 @@ from pathlib import Path
 from tokenlab.accounting.log_reader import Pair, read_log
 from tokenlab.accounting.verdicts import Failure
 from tokenlab.errors import InputError
-from tokenlab.verification.foreign.split import TAIL_TOKENS, ForeignSplit
+from tokenlab.verification.foreign.conventions import TAIL_TOKENS
+from tokenlab.verification.foreign.split import ForeignSplit
 from tokenlab.verification.tally import Tally
 
 _SIDECAR = re.compile(r"sidecar\W{0,3}(enabled|disabled|on|off|true|false|missing)", re.IGNORECASE)
@@ -45,7 +46,7 @@ def check_claim(claim: Claim, val: ForeignSplit, log: Tally, code: Tally) -> str
     if claim.pair is None:
         log.missing = f"{claim.file} has no loss and BPB pair"
         return None
-    if val.charged is None:
+    if val.book.found is None:
         log.missing = "there are no charges to hold the log against"
         return None
     log.count = 1
@@ -75,7 +76,7 @@ def check_claim(claim: Claim, val: ForeignSplit, log: Tally, code: Tally) -> str
 
 def _check_code(claim: Claim, val: ForeignSplit, code: Tally) -> None:
     code.count = 1
-    operators = val.conventions["normal form"].statistics.tokens[0]
+    operators = val.book.conventions["normal form"].statistics.tokens[0]
     if claim.sidecar is False and operators:
         code.fail(
             Failure(f"the log says the sidecar was not in use, but validation has {operators:,} operators")

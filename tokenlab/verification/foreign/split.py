@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,33 +11,18 @@ from numpy.typing import NDArray
 
 from tokenlab.accounting.verdicts import Failure
 from tokenlab.corpus import document_digests
-from tokenlab.cuts import CutMap
 from tokenlab.dataset import TokenBatch
 from tokenlab.errors import DecodingError
 from tokenlab.manifest import Split
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
-from tokenlab.segment.sentencepiece import SentencePieceSegmenter
 from tokenlab.segment.spelling import spell
-from tokenlab.verification.foreign.causes import ChargeStatistics, name_text_cause
-from tokenlab.verification.foreign.charges import (
-    ByteTable,
-    continues_character,
-    first_wrong_token,
-    found_charges,
-    marker_ids,
-    normal_form_charges,
-    source_charges,
-    stock_table,
-)
+from tokenlab.verification.foreign.causes import name_text_cause
+from tokenlab.verification.foreign.charges import ByteTable
+from tokenlab.verification.foreign.conventions import TAIL_TOKENS, ChargeBook
 from tokenlab.verification.foreign.lost import lost_bytes
 from tokenlab.verification.source import SourceDocuments
 from tokenlab.verification.tally import Tally
-
-CONVENTIONS = ("source", "normal form")
-
-TAIL_TOKENS = 2**16
-"""Targets that an evaluator of fixed windows may leave over; the field's longest window has 32,768."""
 
 
 @dataclass
@@ -51,38 +35,6 @@ class Evidence:
     tallies: dict[str, Tally]
     causes: list[str]
     validation: dict[bytes, int] = field(default_factory=dict)
-
-    @cached_property
-    def inside_character(self) -> NDArray[np.bool_]:
-        """For each id, whether it begins inside a character."""
-        return continues_character(self._scheme)
-
-    @cached_property
-    def markers(self) -> NDArray[np.int64]:
-        """Ids of the operators' markers."""
-        return marker_ids(self._scheme)
-
-    @property
-    def _scheme(self) -> Scheme:
-        if self.scheme is None:
-            raise ValueError("no tokenizer was given")
-        return self.scheme
-
-
-@dataclass
-class Convention:
-    """One honest way to charge, and how far the dataset follows it."""
-
-    name: str
-    statistics: ChargeStatistics
-    documents: int = 0
-    moved_documents: int = 0
-    failures: dict[int, Failure] = field(default_factory=dict)  # the first, by class of token
-
-    @property
-    def failure(self) -> Failure | None:
-        """The first place that does not follow it."""
-        return min(self.failures.values(), key=lambda f: (f.document, f.token), default=None)
 
 
 class ForeignSplit:
@@ -97,17 +49,12 @@ class ForeignSplit:
         self.tallies = evidence.tallies
         self.stopped = False
         self.documents = self.tokens = self.source_bytes = 0
-        self.charged: int | None = 0
         self.unattributed = 0
         self.lossless_documents = 0
         self.matching_documents = 0
         self.lost: Counter[str] = Counter()
         self.source_ended = self.text_differs = False
-        segmenter = self.scheme.segmenter
-        self.stock_table = stock_table(segmenter) if isinstance(segmenter, SentencePieceSegmenter) else None
-        self.table_sum: int | None = None
-        self._last_charges = self._last_source = np.zeros(0, np.int64)
-        self.conventions = {name: Convention(name, ChargeStatistics(self.scheme)) for name in CONVENTIONS}
+        self.book = ChargeBook(self.scheme, evidence.table)
 
     def batch(self, batch: TokenBatch) -> None:
         """Check a batch."""
@@ -123,7 +70,8 @@ class ForeignSplit:
         self.tallies["specials"].count += len(batch.ids)
         self._check_disjoint(batch, spelled)
         if self.evidence.source is None:
-            self._charge(batch, spelled, spelled, None, np.ones(len(batch.ids), bool))
+            if self.split == "val":
+                self.book.post(batch, spelled, None, np.ones(len(batch.ids), bool))
             self._check_tokenizer(batch, spelled)
             return
         documents = self.evidence.source.take(self.split, len(batch.ids)).documents
@@ -196,7 +144,7 @@ class ForeignSplit:
                     self.lossless_documents += 1
                 else:
                     self._count_lost(lossless.rows(d, d + 1))
-            self._charge(batch, spelled, documents, cuts, matches)
+            self.book.post(batch, spelled, documents, matches)
         self._check_tokenizer(batch, spelled)
 
     def _count_lost(self, text: Ragged) -> None:
@@ -213,70 +161,6 @@ class ForeignSplit:
         tally.fail(self._failure(batch, d, cause, expected=_shown(text[d], at), found=_shown(spelled[d], at)))
         self._cause(f"{cause}, first: {self.split} document {batch.first + d}")
 
-    def _charge(
-        self,
-        batch: TokenBatch,
-        spelled: Ragged,
-        documents: Ragged,
-        cuts: CutMap | None,
-        matches: NDArray[np.bool_],
-    ) -> None:
-        """Hold the charges of documents whose text is right against both conventions."""
-        if self.split != "val":
-            return
-        found = found_charges(batch, self.evidence.table, self.scheme.segmenter.bos)
-        if found is None:
-            self.charged = None
-            return
-        if self.charged is not None:
-            self.charged += int(found.values.sum())
-            self._last_charges = _append(self._last_charges, found)
-        if batch.charges is not None and self.stock_table is not None:
-            stock = self.stock_table.charges(batch.ids, self.scheme.segmenter.bos)
-            self.table_sum = (self.table_sum or 0) + int(stock.values.sum())
-        if not matches.any():
-            return
-        ids, text, known, charged = (rows.take(matches) for rows in (batch.ids, spelled, documents, found))
-        places = batch.first + np.flatnonzero(matches)
-        expected = {"normal form": normal_form_charges(self.scheme, ids, text)}
-        if cuts is not None:
-            expected["source"] = source_charges(self.scheme, ids, *self.scheme.rewrite(known))
-            self._last_source = _append(self._last_source, expected["source"])
-        for name, charges in expected.items():
-            self._compare(self.conventions[name], ids, charged, charges, places, known)
-
-    def _compare(
-        self,
-        convention: Convention,
-        ids: Ragged,
-        found: Ragged,
-        expected: Ragged,
-        places: NDArray[np.int64],
-        documents: Ragged,
-    ) -> None:
-        convention.statistics.add(ids, found, expected)
-        for d in range(len(ids)):
-            inside = self.evidence.inside_character[ids[d]]
-            token, moved = first_wrong_token(found[d], expected[d], inside)
-            convention.documents += token is None
-            convention.moved_documents += moved
-            if token is None:
-                continue
-            kind = int(convention.statistics.class_of[ids[d][token]])
-            if kind not in convention.failures:
-                start = int(expected[d][:token].sum())
-                source = documents[d][start : start + int(expected[d][token])].tobytes()
-                convention.failures[kind] = Failure(
-                    f"charged by neither convention (held against the {convention.name})",
-                    split=self.split,
-                    document=int(places[d]),
-                    token=token,
-                    piece=self.scheme.segmenter.piece(int(ids[d][token])),
-                    source=source.decode(errors="backslashreplace"),
-                    expected=int(expected[d][token]),
-                    found=int(found[d][token]),
-                )
-
     def _check_tokenizer(self, batch: TokenBatch, spelled: Ragged) -> None:
         """Re-encode: all of validation, the first document of each batch of train."""
         count = len(batch.ids) if self.split == "val" else min(1, len(batch.ids))
@@ -290,9 +174,9 @@ class ForeignSplit:
 
     def finish(self) -> None:
         """Judge the charges, by the convention that the dataset follows furthest."""
-        if self.split != "val" or self.charged is None or self.stopped:
+        if self.split != "val" or self.book.found is None or self.stopped:
             return
-        best = self.best_convention()
+        best = self.book.best()
         if best is None:
             return
         tallies, statistics = self.tallies, best.statistics
@@ -306,7 +190,7 @@ class ForeignSplit:
             tallies[name].count = self.matching_documents or self.documents
         if best.failure is None:
             return
-        if self.evidence.source is None and not self._model_is_lossless():
+        if self.evidence.source is None and not _is_lossless(self.scheme):
             return  # without the source, the other convention cannot be ruled out
         tallies["recount"].fail(best.failure)
         tallies["monotone"].fail(best.failure)
@@ -324,11 +208,28 @@ class ForeignSplit:
             )
         self._cause(f"{statistics.cause()}; first: {best.failure}")
 
+    def _compare_with_table(self) -> None:
+        """The stock table's sum beside a sidecar's: for plain text they agree; operators, which
+        the table counts as their three bytes, explain the rest."""
+        tally = self.tallies["table"]
+        if self.book.table_sum is None:
+            tally.missing = "needs a sidecar and a SentencePiece model"
+            return
+        operators = self.book.conventions["normal form"].statistics.tokens[0]
+        tally.count = self.tokens
+        tally.detail = (
+            f"the stock table sums to {self.book.table_sum:,}, 3 of it for each of {operators:,} operators"
+        )
+        plain = self.book.table_sum - 3 * operators
+        if plain != self.book.found and not self.lost and not self.unattributed:
+            tally.expect(
+                plain, self.book.found, "the stock table's sum, operators at 0, against the sidecar's"
+            )
+
     def charged_of_targets(self, targets: int) -> int:
         """Charges of the first `targets` targets; the first token of the stream is none, and at
         most TAIL_TOKENS may be left over."""
-        left = self.tokens - 1 - targets
-        return (self.charged or 0) - int(self._last_charges[len(self._last_charges) - left :].sum())
+        return self.book.found_before(self.tokens - 1 - targets)
 
     def source_bytes_of_targets(self, targets: int) -> int | None:
         """Source bytes behind the first `targets` targets; None unless every document's text is
@@ -336,38 +237,7 @@ class ForeignSplit:
         left = self.tokens - 1 - targets
         if self.matching_documents != self.documents or not 0 <= left <= TAIL_TOKENS:
             return None
-        return self.source_bytes - int(self._last_source[len(self._last_source) - left :].sum())
-
-    def _compare_with_table(self) -> None:
-        """The stock table's sum beside a sidecar's: for plain text they agree; operators, which
-        the table counts as their three bytes, explain the rest."""
-        tally = self.tallies["table"]
-        if self.table_sum is None:
-            tally.missing = "needs a sidecar and a SentencePiece model"
-            return
-        operators = self.conventions["normal form"].statistics.tokens[0]
-        tally.count = self.tokens
-        tally.detail = (
-            f"the stock table sums to {self.table_sum:,}, 3 of it for each of {operators:,} operators"
-        )
-        plain = self.table_sum - 3 * operators
-        if plain != self.charged and not self.lost and not self.unattributed:
-            tally.expect(plain, self.charged, "the stock table's sum, operators at 0, against the sidecar's")
-
-    def best_convention(self) -> Convention | None:
-        """The convention that most documents follow; the source's where both do."""
-        judged = [c for c in self.conventions.values() if c.statistics.tokens]
-        return max(
-            judged,
-            key=lambda c: (c.failure is None, c.documents, -c.statistics.wrong_tokens),
-            default=None,
-        )
-
-    def _model_is_lossless(self) -> bool:
-        model = getattr(self.scheme.segmenter, "model", None)
-        if model is None:
-            return True
-        return not (model.charsmap or model.remove_extra_whitespaces or model.add_dummy_prefix)
+        return self.source_bytes - self.book.source_bytes_of_tail(left)
 
     def compare_counts(self, val_docs: int) -> None:
         """After validation: as many documents as the source's, each behind its BOS."""
@@ -394,7 +264,7 @@ class ForeignSplit:
 
     def warnings(self) -> list[str]:
         """What is honest though it looks odd."""
-        best = self.best_convention()
+        best = self.book.best()
         warnings = []
         if best is not None and best.failure is None:
             if best.moved_documents:
@@ -418,10 +288,11 @@ class ForeignSplit:
         return Failure(message, split=self.split, document=batch.first + d, token=token, **values)
 
 
-def _append(last: NDArray[np.int64], charges: Ragged) -> NDArray[np.int64]:
-    """The last charges of the stream, each document's behind its BOS."""
-    stream = np.insert(charges.values.astype(np.int64), charges.offsets[:-1], 0)
-    return np.append(last, stream)[-TAIL_TOKENS:]
+def _is_lossless(scheme: Scheme) -> bool:
+    model = getattr(scheme.segmenter, "model", None)
+    if model is None:
+        return True
+    return not (model.charsmap or model.remove_extra_whitespaces or model.add_dummy_prefix)
 
 
 def _misplaced(spelled: NDArray[np.uint8], text: Ragged, d: int) -> str:

@@ -193,14 +193,14 @@ class _ForeignRun:
 
     def _check_reference(self, val: ForeignSplit | None) -> None:
         tally = self.tallies["references"]
-        if self.options.val_docs != REFERENCE_DOCUMENTS or val is None or val.charged is None:
+        if self.options.val_docs != REFERENCE_DOCUMENTS or val is None or val.book.found is None:
             tally.missing = "the source is not the 50,000 documents whose totals are published"
             return
         tally.count = 1
-        if val.charged not in REFERENCE_TOTALS:
+        if val.book.found not in REFERENCE_TOTALS:
             tally.fail(
                 Failure(
-                    "validation bytes", expected=" or ".join(map(str, REFERENCE_TOTALS)), found=val.charged
+                    "validation bytes", expected=" or ".join(map(str, REFERENCE_TOTALS)), found=val.book.found
                 )
             )
 
@@ -272,7 +272,7 @@ class _ForeignRun:
         else:
             verdict = "normalised"
         source_bytes = val.source_bytes if val is not None and self.source is not None else None
-        charged = val.charged if val is not None else None
+        charged = val.book.found if val is not None else None
         return ForeignVerification(
             schema="tokenlab-foreign-verification-1",
             dataset=str(self.folder),
