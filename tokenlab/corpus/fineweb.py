@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from tokenlab.corpus.documents import Flaw, one_line, text_of
 from tokenlab.corpus.retries import FIRST_PAUSES, PAUSES, Tries
 from tokenlab.corpus.urls import refuse_offline, without_secrets
-from tokenlab.errors import InputError
+from tokenlab.errors import InputError, InputUnavailable
 
 DATASET = "HuggingFaceFW/fineweb"
 CONFIG = "sample-10BT"
@@ -106,10 +106,10 @@ def read_fineweb(rows: Rows, text_field: str) -> Iterator[tuple[int, bytes | Fla
                 raise _unreachable(error, row) from None
 
 
-def _unreachable(error: Exception, row: int = 0) -> InputError:
+def _unreachable(error: Exception, row: int = 0) -> InputUnavailable:
     first = (str(error).splitlines() or [""])[0]
     where = f"after row {row}" if row else "at the start"
-    return InputError(
+    return InputUnavailable(
         f"{DATASET}: cannot be read {where}: {type(error).__name__}: "
         f"{one_line(without_secrets(first))[:300]}; check the network, or give files to --input"
     )

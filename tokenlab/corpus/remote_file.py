@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 from tokenlab.corpus.documents import one_line
 from tokenlab.corpus.retries import PAUSES, Tries
 from tokenlab.corpus.urls import is_http, lasts, said
-from tokenlab.errors import InputError
+from tokenlab.errors import InputError, InputUnavailable
 
 REQUEST_BYTES = 1 << 22
 """Bytes of one request for a range. At 50 ms a request that is 80 MB/s, more than a core encodes."""
@@ -89,10 +89,10 @@ def tried(action: Callable[[], T], name: str, pauses: tuple[float, ...]) -> T:
             raise
         except Exception as error:  # as above
             if lasts(error):
-                raise InputError(f"{one_line(name)}: {said(error)}") from None
+                raise InputUnavailable(f"{one_line(name)}: {said(error)}") from None
             if not tries.pause():
                 made = f" ({tries.made} tries)"
-                raise InputError(f"{one_line(name)}: cannot be reached: {said(error)}{made}") from None
+                raise InputUnavailable(f"{one_line(name)}: cannot be reached: {said(error)}{made}") from None
 
 
 class _Connection(Protocol):
@@ -249,14 +249,14 @@ class _Reader(io.RawIOBase):
         if isinstance(error, _NoRangesError):
             if not self._ahead:
                 raise InputError(f"{name}: {_NEEDS_RANGES.format('sends no parts of a file')}") from None
-            raise InputError(
+            raise InputUnavailable(
                 f"{where}: the connection broke, and the server sends no parts of a file, so the reading "
                 "cannot go on where it stopped; start again, or download the file and give its path"
             ) from None
         if lasts(error):
-            raise InputError(f"{where}: {said(error)}") from None
+            raise InputUnavailable(f"{where}: {said(error)}") from None
         if not tries.pause():
-            raise InputError(f"{where}: {said(error)} ({tries.made} tries)") from None
+            raise InputUnavailable(f"{where}: {said(error)} ({tries.made} tries)") from None
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
