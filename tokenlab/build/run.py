@@ -167,8 +167,7 @@ class _Build:
             expected.check_disk(self.job.folder)
             self.progress.note(f"forecast: {expected}")
         self.progress.start("encode", expected.source_bytes if expected else None, "B")
-        parts = itertools.chain(ahead, stream)
-        ahead = []
+        parts = itertools.chain(_taken(ahead), stream)
         totals = PartTotals()
         started = time.perf_counter()
         for record in run_in_order(engine, encode_part, self._unfinished(parts)):
@@ -231,3 +230,9 @@ class _Build:
             self.progress.note(f"resumed: {reused} of {len(records)} {split} shards were already assembled")
         self.reused_shards += reused
         return records
+
+
+def _taken(ahead: list[tuple[PartInput, int]]) -> Iterator[tuple[PartInput, int]]:
+    """The parts read ahead, let go of as they are taken."""
+    while ahead:
+        yield ahead.pop(0)
