@@ -212,5 +212,6 @@ def open_dataset(root: Path) -> Dataset:
     except msgspec.MsgspecError as error:
         raise DataError(f"{path}: not a tokenlab manifest: {error}") from error
     if (manifest.format, manifest.format_version) != FORMAT:
-        raise DataError(f"{path}: format {manifest.format} version {manifest.format_version}; known: {FORMAT}")
+        found = f"{manifest.format} version {manifest.format_version}"
+        raise DataError(f"{path}: {found}; this trainer reads {FORMAT[0]} version {FORMAT[1]}")
     return Dataset(root, manifest, hashlib.sha256(content).hexdigest())

@@ -53,14 +53,17 @@ def rms_norm(x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],))
 
 
-def rotate(x: Tensor, base: float) -> Tensor:
-    """RoPE: x[..., time, d], the pair (i, i + d/2) turned by -time * base^(-2i/d) radians."""
-    half = x.shape[-1] // 2
-    exponents = torch.arange(half, device=x.device, dtype=torch.float32) / half
-    times = torch.arange(x.shape[-2], device=x.device, dtype=torch.float32)
-    angles = torch.outer(times, base**-exponents)
+def rope_angles(time: int, head_dim: int, base: float, device: torch.device) -> Tensor:
+    """Radians float32[time, head_dim / 2]: position times base^(-2i / head_dim)."""
+    exponents = torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
+    frequencies: Tensor = base**-exponents
+    return torch.outer(torch.arange(time, device=device, dtype=torch.float32), frequencies)
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """RoPE: x[..., time, d], the pair (i, i + d/2) turned by -angles[time, i]."""
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    left, right = x[..., :half], x[..., half:]
+    left, right = x.chunk(2, dim=-1)
     return torch.cat((left * cos + right * sin, right * cos - left * sin), dim=-1)
 
 
@@ -78,14 +81,14 @@ class Attention(nn.Module):
         nn.init.zeros_(self.output.weight)
         self.q_gain = nn.Parameter(torch.full((shape.heads,), shape.qk_gain))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x[batch, time, dim] -> the same shape."""
+    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+        """x[batch, time, dim], angles as `rotate` takes them -> the same shape as x."""
         batch, time, dim = x.shape
         query = self._heads(self.query(x), self.shape.heads)
         key = self._heads(self.key(x), self.shape.kv_heads)
         value = self._heads(self.value(x), self.shape.kv_heads)
-        query = rotate(rms_norm(query), self.shape.rope_base)
-        key = rotate(rms_norm(key), self.shape.rope_base)
+        query = rotate(rms_norm(query), angles)
+        key = rotate(rms_norm(key), angles)
         query = query * self.q_gain.to(query.dtype)[:, None, None]
         grouped = self.shape.heads != self.shape.kv_heads
         mixed = F.scaled_dot_product_attention(
@@ -95,7 +98,7 @@ class Attention(nn.Module):
         return out
 
     def _heads(self, x: Tensor, heads: int) -> Tensor:
-        return x.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], heads, self.head_dim).transpose(1, 2)
 
 
 class Mlp(nn.Module):
@@ -124,12 +127,13 @@ class Block(nn.Module):
         self.mlp_scale = nn.Parameter(torch.ones(shape.dim))
         self.resid_mix = nn.Parameter(torch.stack((torch.ones(shape.dim), torch.zeros(shape.dim))))
 
-    def forward(self, x: Tensor, x0: Tensor) -> Tensor:
+    def forward(self, x: Tensor, x0: Tensor, angles: Tensor) -> Tensor:
         """x and the normalised embedding x0, [batch, time, dim] each -> x."""
         mix = self.resid_mix.to(x.dtype)
         x = mix[0] * x + mix[1] * x0
-        x = x + self.attention_scale.to(x.dtype) * self.attention(rms_norm(x))
-        return x + self.mlp_scale.to(x.dtype) * self.mlp(rms_norm(x))
+        x = x + self.attention_scale.to(x.dtype) * self.attention(rms_norm(x), angles)
+        out: Tensor = x + self.mlp_scale.to(x.dtype) * self.mlp(rms_norm(x))
+        return out
 
 
 class Baseline(nn.Module):
@@ -148,15 +152,17 @@ class Baseline(nn.Module):
     def hidden(self, ids: Tensor) -> Tensor:
         """ids int64[batch, time] -> float[batch, time, dim], ready for `logits`."""
         x = x0 = rms_norm(self.embedding(ids))
+        head_dim = self.shape.dim // self.shape.heads
+        angles = rope_angles(ids.shape[1], head_dim, self.shape.rope_base, ids.device)
         pushed: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             if index < self.encoders:
-                x = block(x, x0)
+                x = block(x, x0, angles)
                 pushed.append(x)
                 continue
             if pushed:
                 x = x + self.skip_weights[index - self.encoders].to(x.dtype) * pushed.pop()
-            x = block(x, x0)
+            x = block(x, x0, angles)
         return rms_norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:

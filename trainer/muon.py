@@ -29,7 +29,7 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     x = matrix.to(torch.bfloat16 if matrix.is_cuda else torch.float32)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
-    x = x / (x.norm() + EPSILON)
+    x = x / (torch.linalg.matrix_norm(x) + EPSILON)
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
