@@ -166,7 +166,7 @@ def environment(device: torch.device) -> EnvironmentRecord:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return EnvironmentRecord(
         tokenlab=__version__,
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         numpy=numpy.__version__,
         python=platform.python_version(),
         device=f"{device.type} {name or platform.machine()}",

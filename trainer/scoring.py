@@ -29,10 +29,11 @@ def score_artifact(
     place = open_device(device, threads)
     dataset = open_dataset(dataset_folder)
     record, model = load(artifact, trust_code=trust_code)
-    if record.fingerprint != dataset.manifest.scheme.fingerprint:
+    scheme = dataset.manifest.scheme
+    if record.fingerprint != scheme.fingerprint:
         raise TrainerError(
-            f"{artifact} was trained with scheme {record.scheme} ({record.fingerprint[:12]}), {dataset_folder} "
-            f"has {dataset.manifest.scheme.name} ({dataset.manifest.scheme.fingerprint[:12]})"
+            f"{artifact} was trained with scheme {record.scheme} ({record.fingerprint[:12]}), "
+            f"{dataset_folder} has {scheme.name} ({scheme.fingerprint[:12]})"
         )
     context = context if context is not None else record.context
     stride = stride if stride is not None else context

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -45,7 +46,7 @@ from trainer.result import (
     environment,
     score_record,
 )
-from trainer.schedule import Used, multiplier, spent
+from trainer.schedule import Used, multiplier, spent, steps_left
 
 Say = Callable[[str], None]
 
@@ -153,35 +154,34 @@ class Trainer:
         _write(metrics, b"".join(lines[: self.progress.steps]))
 
     def run(self, say: Say) -> None:
-        """Train until the budget is spent."""
+        """Train until the budget is spent. After Ctrl-C the step is finished and kept."""
         budget = self.config.budget
         self._warm_up()
         before = self.progress.seconds
         started = said = saved = time.monotonic()
         say(self._opening())
-        with open(self.output / "metrics.jsonl", "ab", buffering=0) as metrics:
-            try:
-                while not spent(budget, self.used(self.progress.seconds)):
-                    rate = multiplier(budget, self.used(self.progress.seconds))
-                    loss = self._step(rate)
-                    now = time.monotonic()
-                    self._note(loss, before + now - started)
-                    metrics.write(self._metrics(rate))
-                    if self._worth_a_line(now - said):
-                        said = now
-                        say(self._line())
-                    if now - saved > self.config.run.checkpoint_seconds:
-                        checkpoint.save(
-                            self.output / "checkpoint.bin", self.model, self.optimizers, self.progress
-                        )
-                        saved = time.monotonic()
-            except KeyboardInterrupt:
-                # Between two steps or within one: only what was noted may be kept.
-                say(f"interrupted after step {self.progress.steps:,}")
-                raise
+        with open(self.output / "metrics.jsonl", "ab", buffering=0) as metrics, _Interrupts() as interrupts:
+            while not spent(budget, self.used(self.progress.seconds)):
+                rate = multiplier(budget, self.used(self.progress.seconds))
+                loss = self._step(rate)
+                now = time.monotonic()
+                self._note(loss, before + now - started)
+                metrics.write(self._metrics(rate))
+                if self._worth_a_line(now - said):
+                    said = now
+                    say(self._line())
+                if interrupts.seen or now - saved > self.config.run.checkpoint_seconds:
+                    self.save()
+                    saved = time.monotonic()
+                if interrupts.seen:
+                    raise KeyboardInterrupt
         self.progress.seconds = before + time.monotonic() - started
-        checkpoint.save(self.output / "checkpoint.bin", self.model, self.optimizers, self.progress)
+        self.save()
         say(f"loss {curve(self.progress.losses)}")
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        checkpoint.save(self.output / "checkpoint.bin", self.model, self.optimizers, self.progress)
 
     def result(
         self, artifact: ArtifactRecord, after: EvaluationRecord, before: Any, evaluation: float
@@ -239,7 +239,7 @@ class Trainer:
         for _ in range(WARMUP_STEPS):
             with precision(self.device):
                 loss = self._forward(ids, ids)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
         self.model.zero_grad(set_to_none=True)
         torch.cuda.synchronize()
         self.warmup_seconds = time.monotonic() - started
@@ -256,7 +256,7 @@ class Trainer:
             wanted = torch.from_numpy(targets[at : at + micro]).to(self.device, non_blocking=True)
             with precision(self.device):
                 loss = self._forward(ids, wanted) / parts
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             total += loss.detach()
         value = float(total)
         limit = math.log(self.model.shape.vocab_size) + DIVERGED
@@ -301,15 +301,31 @@ class Trainer:
         used = self.used(self.progress.seconds)
         loss = self.progress.losses[-1]
         speed = used.steps * self.config.batch.tokens / used.seconds
+        bpb = loss / math.log(2) / self.split.bytes_per_token
+        left = max(0.0, steps_left(self.config.budget, used)) * used.seconds / used.steps
         return (
-            f"step {used.steps:,}: loss {loss:.4f} (about {loss / math.log(2) / self.split.bytes_per_token:.3f} "
-            f"bits a byte of train), {speed:,.0f} tokens/s, {self._left(used)}"
+            f"step {used.steps:,}: loss {loss:.4f} (about {bpb:.3f} bits a byte of train), "
+            f"{speed:,.0f} tokens/s, about {left:.0f} s left"
         )
 
-    def _left(self, used: Used) -> str:
-        from trainer.schedule import steps_left
 
-        return f"about {steps_left(self.config.budget, used) * used.seconds / used.steps:.0f} s left"
+class _Interrupts:
+    """Takes Ctrl-C for a note while it is entered; a second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __enter__(self) -> _Interrupts:
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        if self.seen:
+            raise KeyboardInterrupt
+        self.seen = True
 
 
 def curve(losses: list[float], width: int = 40) -> str:
@@ -343,10 +359,9 @@ def _prepare(output: Path, force: bool) -> None:
     if output.exists() and not output.is_dir():
         raise TrainerError(f"{output}: is a file, --output must be a folder")
     there = {entry.name for entry in output.iterdir()} if output.exists() else set()
-    if there - ours and not any(name.endswith(".partial") for name in there - ours):
-        raise TrainerError(
-            f"{output}: holds other files ({sorted(there - ours)[0]}); choose another --output"
-        )
+    foreign = sorted(name for name in there - ours if not name.endswith(".partial"))
+    if foreign:
+        raise TrainerError(f"{output}: holds other files ({foreign[0]}); choose another --output")
     if "result.json" in there and not force:
         raise TrainerError(f"{output}: holds a finished run; replace it with --force")
     output.mkdir(parents=True, exist_ok=True)
