@@ -377,7 +377,7 @@ def _prepare(output: Path, force: bool) -> None:
 def _score_elsewhere(config: RunConfig) -> EvaluationRecord:
     """`python -m trainer eval` on the artifact: nothing of this process can leak into the score."""
     window = config.evaluation
-    command = [sys.executable, "-m", "trainer", "eval", str(Path(config.output) / "artifact"), "--json"]
+    command = [sys.executable, "-P", "-m", "trainer", "eval", str(Path(config.output) / "artifact"), "--json"]
     command += ["--dataset", config.dataset, "--context", str(window.context), "--stride", str(window.stride)]
     command += ["--device", config.run.device, "--threads", str(config.run.threads)]
     command += ["--isolated"] if window.isolated else []
