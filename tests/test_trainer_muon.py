@@ -81,7 +81,10 @@ def test_adam_and_rates_equal_a_plain_reference() -> None:
 def test_momentum_rises_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[float, float]] = []
     monkeypatch.setattr(Muon, "step", lambda self, rate, momentum: seen.append((rate, momentum)))
-    optimizers = Optimizers(build(SMALL, 0), Rates())
+    model = build(SMALL, 0)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizers = Optimizers(model, Rates())
     for index, multiplier in ((0, 1.0), (250, 1.0), (500, 0.5), (9_000, 0.0)):
         optimizers.step(index, multiplier)
     assert seen == [(0.04, 0.85), (0.04, pytest.approx(0.9)), (0.02, 0.95), (0.0, 0.95)]

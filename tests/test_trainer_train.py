@@ -222,8 +222,10 @@ def test_presets_and_overrides(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('preset = "nano"\nseed = 7\n[budget]\nsteps = 9\n')
     config = load_config(file, {**paths, "seed": 8})
-    assert (config.seed, config.budget.steps, config.budget.warmdown_steps) == (8, 9, 80)
+    assert (config.seed, config.budget.steps, config.budget.warmdown_steps) == (8, 9, 60)
     assert config.model.dim == 64
+    config = load_config(file, {**paths, "budget": {"train_bytes": 5}})
+    assert config.budget == BudgetConfig(train_bytes=5, warmdown_steps=60)
 
 
 @pytest.mark.parametrize(

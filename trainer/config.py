@@ -9,7 +9,9 @@
     [budget]
     steps = 300
 
-A later source overrides an earlier one key by key: preset, file, command line.
+A later source overrides an earlier one key by key: preset, file, command line. Only limits of the
+budget (steps, seconds, train_bytes) replace all earlier ones together: who asks for 1,000,000 bytes
+does not want a preset's number of steps to cut them short.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from msgspec import Meta
 
 from trainer.errors import TrainerError
 
+LIMITS = {"steps", "seconds", "train_bytes"}
 Count = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -187,6 +190,10 @@ def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
-        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+        if isinstance(below, dict) and isinstance(value, dict):
+            if key == "budget" and LIMITS & value.keys():
+                below = {name: kept for name, kept in below.items() if name not in LIMITS}
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
     return merged

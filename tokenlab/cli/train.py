@@ -49,7 +49,8 @@ def train(
 
     The artifact (code, compressed weights, tokenizer) is scored in a fresh process. An
     interrupted run goes on at its last checkpoint when the same command is run again.
-    Whichever of --steps, --seconds, --train-bytes and the preset's budget comes first ends it.
+    Of --steps, --seconds and --train-bytes the first to be used up ends it; they replace the
+    preset's.
     """
     given = {
         "--preset": preset,
