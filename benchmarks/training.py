@@ -1,4 +1,4 @@
-"""What the trainer costs beside plain PyTorch: `python benchmarks/trainer.py DATASET`.
+"""What the trainer costs beside plain PyTorch: `python benchmarks/training.py DATASET`.
 
 Three ratios, of CPU time on one thread: the harness against a bare loop over the same model, the loader
 against what the nano model consumes, and the evaluator against a scorer of one target at a time.
