@@ -68,6 +68,21 @@ def test_the_same_seed_gives_the_same_bits(
 def test_the_result(finished: tuple[Path, Result]) -> None:
     output, result = finished
     assert msgspec.json.decode((output / "result.json").read_bytes(), type=Result) == result
+    assert list(json.loads((output / "result.json").read_bytes())) == [
+        "schema",
+        "seed",
+        "score",
+        "score_before_quantisation",
+        "artifact",
+        "contest_bytes",
+        "strict_bytes",
+        "dataset",
+        "training",
+        "code_sha256",
+        "config",
+        "timing",
+        "environment",
+    ], "a frozen surface: change it by decision"
     assert result.training.steps == 12
     assert result.training.tokens == 12 * 64
     assert result.training.last_loss < result.training.first_loss

@@ -127,7 +127,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def score_record(
-    evaluation: Evaluation, dataset: Dataset, *, context: int, stride: int, isolated: bool
+    evaluation: Evaluation,
+    dataset: Dataset,
+    *,
+    context: int,
+    stride: int,
+    isolated: bool,
+    device: torch.device,
 ) -> ScoreRecord:
     """An evaluation's totals under their signature."""
     score: Score = evaluation.score
@@ -139,6 +145,7 @@ def score_record(
             "bos=none" if isolated else "bos=scored",
             f"context={context}",
             f"stride={stride}",
+            f"precision={'bfloat16' if device.type == 'cuda' else 'float32'}",
             f"tokenlab={__version__}",
             f"torch={torch.__version__}",
         ]

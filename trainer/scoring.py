@@ -43,7 +43,9 @@ def score_artifact(
     )
     return EvaluationRecord(
         schema=EVALUATION_SCHEMA,
-        score=score_record(evaluation, dataset, context=context, stride=stride, isolated=isolated),
+        score=score_record(
+            evaluation, dataset, context=context, stride=stride, isolated=isolated, device=place
+        ),
         weights_sha256=record.sha256["weights.bin"],
         contest_bytes=record.contest_bytes,
         strict_bytes=record.strict_bytes,

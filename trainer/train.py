@@ -41,6 +41,7 @@ from trainer.result import (
     DatasetRecord,
     EvaluationRecord,
     Result,
+    ScoreRecord,
     TimingRecord,
     TrainingRecord,
     environment,
@@ -72,14 +73,13 @@ def train(config: RunConfig, say: Say, *, force: bool = False) -> Result:
     say("scoring the weights before quantisation")
     window = config.evaluation
     started = time.monotonic()
-    before = evaluate(
-        trainer.model,
-        dataset,
-        context=window.context,
-        stride=window.stride,
-        isolated=window.isolated,
-        device=trainer.device,
-    )
+    how: dict[str, Any] = {
+        "context": window.context,
+        "stride": window.stride,
+        "isolated": window.isolated,
+        "device": trainer.device,
+    }
+    before = evaluate(trainer.model, dataset, **how)
     artifact = export(
         output / "artifact",
         trainer.model,
@@ -91,12 +91,8 @@ def train(config: RunConfig, say: Say, *, force: bool = False) -> Result:
     )
     say("scoring the artifact in a fresh process")
     after = _score_elsewhere(config)
-    result = trainer.result(
-        artifact,
-        after,
-        score_record(before, dataset, context=window.context, stride=window.stride, isolated=window.isolated),
-        time.monotonic() - started,
-    )
+    unquantised = score_record(before, dataset, **how)
+    result = trainer.result(artifact, after, unquantised, time.monotonic() - started)
     documents = {
         "nats": after.document_nats,
         "nats_bos": after.document_nats_bos,
@@ -184,7 +180,7 @@ class Trainer:
         checkpoint.save(self.output / "checkpoint.bin", self.model, self.optimizers, self.progress)
 
     def result(
-        self, artifact: ArtifactRecord, after: EvaluationRecord, before: Any, evaluation: float
+        self, artifact: ArtifactRecord, after: EvaluationRecord, before: ScoreRecord, evaluation: float
     ) -> Result:
         """The record of the finished run."""
         steps, tokens = self.progress.steps, self.progress.steps * self.config.batch.tokens
