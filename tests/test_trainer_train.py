@@ -281,6 +281,14 @@ def test_train_and_eval_on_the_command_line(tmp_path: Path, tiny_dataset: Path) 
     assert result["score"]["signature"] in scored.stdout
 
 
+def test_a_refused_run_leaves_the_old_one(tiny_dataset: Path, finished: tuple[Path, Result]) -> None:
+    tables = tiny_run(tiny_dataset, finished[0])
+    tables["model"]["heads"] = 3
+    with pytest.raises(TrainerError, match=r"\[model\]: dim 16 must be an even multiple of heads 3"):
+        run(tables, force=True)
+    assert (finished[0] / "result.json").exists()
+
+
 def test_wrong_usage_is_one_line(tmp_path: Path) -> None:
     result = tokenlab("train", tmp_path, "--preset", "nano", "--output", tmp_path / "out")
     assert result.returncode == 2

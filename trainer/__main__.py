@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
     except TrainerError as error:
         print(f"trainer: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return TrainerError.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0

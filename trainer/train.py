@@ -65,8 +65,8 @@ def train(config: RunConfig, say: Say, *, force: bool = False) -> Result:
     dataset = open_dataset(Path(config.dataset))
     dataset.split("val").charges()  # refuse now what could not be scored in the end
     identity = _identity(config, dataset)
-    _prepare(output, force)
     trainer = Trainer(config, dataset, identity)
+    _prepare(output, force)
     trainer.resume(say)
     _write(output / "config.json", msgspec.json.format(msgspec.json.encode(config), indent=1) + b"\n")
     trainer.run(say)
@@ -113,7 +113,11 @@ class Trainer:
         self.device = open_device(config.run.device, config.run.threads)
         self.dataset = dataset
         self.split: Split = dataset.split("train")
-        shape = ModelShape(vocab_size=dataset.manifest.vocab_size, **msgspec.structs.asdict(config.model))
+        sizes = msgspec.structs.asdict(config.model)
+        try:
+            shape = ModelShape(vocab_size=dataset.manifest.vocab_size, **sizes)
+        except ValueError as error:
+            raise TrainerError(f"[model]: {error}") from error
         self.model: Baseline = build(shape, config.seed).to(self.device)
         self.optimizers = Optimizers(self.model, Rates(**msgspec.structs.asdict(config.rates)))
         self.batches = Batches(
