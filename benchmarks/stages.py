@@ -93,7 +93,8 @@ def _pass(
             )
         )
     train = [record for record in records if record.split == "train"]
-    for plan in plan_shards("train", train, SHARD_TOKENS):
+    tokens = np.array([record.tokens for record in train], np.int64)
+    for plan in plan_shards("train", train[0].number, tokens, SHARD_TOKENS):
         clock("assemble shards and sidecars", _assemble, plan, folder, form, bos)
     return sum(record.source_bytes for record in records)
 

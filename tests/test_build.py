@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import shards
 from shards import open_shard
 from tests.command import write_jsonl
 from tokenlab.build import BuildOptions, BuildReport, build, make_plan
-from tokenlab.build.assemble import plan_shards
-from tokenlab.build.parts import PartRecord, read_parts
+from tokenlab.build.assemble import PartRange, plan_shards
+from tokenlab.build.parts import read_parts
 from tokenlab.corpus import open_corpus
 from tokenlab.errors import InputError, TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, read_manifest
@@ -171,14 +167,19 @@ def test_parts_cover_the_corpus_once(documents: Path, part_bytes: int, val_docs:
 
 
 def test_shards_are_exact_ranges() -> None:
-    parts = [
-        PartRecord(n, "train", 0, 1, 1, 1, tokens, 0, 0, 0, (), {})
-        for n, tokens in enumerate([5, 0, 7, 12, 1])
-    ]
-    planned = plan_shards("train", parts, 8)
+    planned = list(plan_shards("train", 3, np.array([5, 0, 7, 12, 1]), 8))
     assert [shard.tokens for shard in planned] == [8, 8, 8, 1]
+    assert planned[0].ranges == (PartRange(3, 0, 5), PartRange(5, 0, 3))
+    assert list(plan_shards("train", 0, np.zeros(0, np.int64), 8)) == []
+
+
+@given(st.lists(st.integers(0, 20)), st.integers(1, 25))
+def test_shards_hold_every_token_once_in_order(tokens: list[int], shard_tokens: int) -> None:
+    planned = list(plan_shards("train", 2, np.array(tokens, np.int64), shard_tokens))
     copied = [(r.number, t) for shard in planned for r in shard.ranges for t in range(r.start, r.stop)]
-    assert copied == [(part.number, t) for part in parts for t in range(part.tokens)]
+    assert copied == [(2 + number, t) for number, count in enumerate(tokens) for t in range(count)]
+    assert all(shard.tokens == shard_tokens for shard in planned[:-1])
+    assert [shard.index for shard in planned] == list(range(len(planned)))
 
 
 def test_a_published_model_is_reproduced(tmp_path: Path, shared: Path) -> None:
@@ -221,166 +222,6 @@ def test_a_charge_over_the_limit_stops_the_build(tmp_path: Path, shared: Path) -
     with pytest.raises(InputError, match=r"docs\.jsonl: row 5 \(document 4\).*70,001 source bytes"):
         make(tmp_path / "out", documents, "bpe-v1", tokenizer=model)
     assert not list(tmp_path.glob("out*"))
-
-
-class Killed(BaseException):
-    """Stands for a kill at a chosen moment."""
-
-
-@pytest.mark.parametrize("moment", [1, 2, 3, 5, 8, 13, 21, 34, 41])
-def test_resumes_after_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
-    """Stopped at its n-th file, the same build goes on and ends with the same bytes."""
-    options = {"vocab_size": 400, "part_bytes": 60_000, "shard_tokens": 50_000}
-    make(tmp_path / "whole", None, "caseops", **options)
-    replace, calls = os.replace, 0
-
-    def stop(source: Any, target: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == moment:
-            raise Killed
-        replace(source, target)
-
-    monkeypatch.setattr("shards.atomic.os.replace", stop)
-    with pytest.raises(Killed):
-        make(tmp_path / "out", None, "caseops", **options)
-    assert not (tmp_path / "out").exists()
-    monkeypatch.undo()
-    report = make(tmp_path / "out", None, "caseops", **options)
-    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
-    # plan, scheme, model, vocabulary record; then four files a part, and the validation digests.
-    assert report.reused_parts >= min((moment - 6) // 4, 6)
-
-
-def test_a_damaged_part_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"part_bytes": 60_000}
-    make(tmp_path / "whole", None, "bytes", **options)
-
-    def stop(*_: Any, **__: Any) -> None:
-        raise Killed
-
-    monkeypatch.setattr("tokenlab.build.run.write_planned_shard", stop)
-    with pytest.raises(Killed):
-        make(tmp_path / "out", None, "bytes", **options)
-    monkeypatch.undo()
-    part = tmp_path / "out.partial/parts/part-000003.ids"
-    content = bytearray(part.read_bytes())
-    content[1000] ^= 1
-    part.write_bytes(content)
-    report = make(tmp_path / "out", None, "bytes", **options)
-    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
-    parts = list(read_parts(open_corpus(None), val_docs=8, part_bytes=60_000))
-    assert report.reused_parts == len(parts) - 1
-
-
-def test_another_plan_is_refused_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "tokenlab.build.run.write_planned_shard", lambda *_, **__: (_ for _ in ()).throw(Killed())
-    )
-    with pytest.raises(Killed):
-        make(tmp_path / "out", None, "bytes")
-    monkeypatch.undo()
-    with pytest.raises(InputError, match="seed was 0, is now 7"):
-        make(tmp_path / "out", None, "bytes", seed=7)
-    assert (tmp_path / "out.partial/parts/part-000000.json").exists()  # it is kept
-    make(tmp_path / "out", None, "bytes", seed=7, force=True)
-    assert read_manifest(tmp_path / "out").options["seed"] == 7
-
-
-def test_changed_input_is_refused(tmp_path: Path, documents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "tokenlab.build.run.write_planned_shard", lambda *_, **__: (_ for _ in ()).throw(Killed())
-    )
-    with pytest.raises(Killed):
-        make(tmp_path / "out", documents)
-    monkeypatch.undo()
-    write_jsonl(documents, [*TEXTS, "one more"])
-    with pytest.raises(InputError, match=r"holds an unfinished build that differs: .*docs\.jsonl"):
-        make(tmp_path / "out", documents)
-
-
-def test_full_disk_keeps_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fsync, calls = os.fsync, 0
-
-    def full(descriptor: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 30:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fsync(descriptor)
-
-    monkeypatch.setattr("shards.atomic.os.fsync", full)
-    with pytest.raises(
-        TokenlabError, match="No space left on device; free some space and run the same"
-    ) as caught:
-        make(tmp_path / "out", None, part_bytes=60_000)
-    assert caught.value.exit_code == 2
-    monkeypatch.undo()
-    assert not (tmp_path / "out").exists()
-    assert make(tmp_path / "out", None, part_bytes=60_000).reused_parts >= 1
-
-
-def test_kill_9_and_the_lock(tmp_path: Path) -> None:
-    """A second build into the same output is refused while the first runs; killed with -9 and
-    run again, the first ends with the bytes of an undisturbed build."""
-    program = (
-        "import sys; from pathlib import Path; import tokenlab.build.run as run, time\n"
-        "from tokenlab.build import *\n"
-        "slow = run.write_planned_shard\n"
-        "def wait(*a, **k):\n    print('assembling', flush=True); time.sleep(60); return slow(*a, **k)\n"
-        "run.write_planned_shard = wait\n"
-        "options = BuildOptions(scheme='bytes', output=Path(sys.argv[1]), part_bytes=60000)\n"
-        "build(make_plan(options))"
-    )
-    out = tmp_path / "out"
-    first = subprocess.Popen([sys.executable, "-c", program, str(out)], stdout=subprocess.PIPE, text=True)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "assembling\n"
-    with pytest.raises(InputError, match="another build is writing it"):
-        make(out, None, "bytes", part_bytes=60_000)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    first.stdout.close()
-    assert not out.exists()
-    report = make(out, None, "bytes", part_bytes=60_000)
-    assert report.reused_parts > 3
-    make(tmp_path / "whole", None, "bytes", part_bytes=60_000)
-    assert digests(out) == digests(tmp_path / "whole")
-
-
-def test_workers_die_with_their_parent(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; import tokenlab.build.run as run, time, multiprocessing\n"
-        "from tokenlab.build import *\n"
-        "posted = run.sum_bytes\n"
-        "def wait(records):\n"
-        "    print(*[p.pid for p in multiprocessing.active_children()], flush=True); time.sleep(60)\n"
-        "run.sum_bytes = wait\n"
-        "if __name__ == '__main__':\n"
-        "    output = Path(sys.argv[1])\n"
-        "    build(make_plan(BuildOptions(scheme='bytes', output=output, part_bytes=60000, workers=2)))"
-    )
-    script = tmp_path / "slow.py"
-    script.write_text(program)
-    first = subprocess.Popen([sys.executable, script, tmp_path / "out"], stdout=subprocess.PIPE, text=True)
-    assert first.stdout is not None
-    workers = [int(pid) for pid in first.stdout.readline().split()]
-    assert workers
-    first.kill()
-    first.wait()
-    first.stdout.close()
-    deadline = time.monotonic() + 20
-    while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(_alive(pid) for pid in workers)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_outputs_that_are_not_ours_are_left_alone(tmp_path: Path, documents: Path) -> None:

@@ -58,6 +58,9 @@ def test_flags_are_frozen() -> None:
     assert result == {
         "build": [
             "--dry-run",
+            "--engine",
+            "--engine-address",
+            "--engine-option",
             "--force",
             "--input",
             "--json",
@@ -175,7 +178,7 @@ def test_json_of_build_and_verify(tmp_path: Path, documents: Path) -> None:
     out = tmp_path / "out"
     arguments = ("--scheme", "bytes", "--input", documents, "--val-docs", 3, "--output", out, "--json")
     record = json.loads(tokenlab("build", *arguments).stdout)
-    assert list(record) == ["output", "seconds", "reused_parts", "manifest"]
+    assert list(record) == ["output", "seconds", "reused_parts", "reused_shards", "manifest"]
     assert record["manifest"] == json.loads((out / "manifest.json").read_text())
     result = json.loads(tokenlab("verify", out, "--docs", documents, "--json").stdout)
     assert (result["verdict"], result["against"]) == ("trust", "source")
@@ -361,7 +364,7 @@ def test_ctrl_c_leaves_a_resumable_build(tmp_path: Path) -> None:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     parts = tmp_path / "out.partial/parts"
     deadline = time.monotonic() + 60
-    while len(list(parts.glob("*.json"))) < 2 and time.monotonic() < deadline:
+    while not list(parts.rglob("*.part")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
@@ -442,3 +445,54 @@ def test_export(tmp_path: Path, dataset: Path) -> None:
     assert json.loads(result.stdout)["layout"] == "numpy"
     assert "byte-level" in refused("export", dataset, "--layout", "tiktoken", "--output", tmp_path / "t")
     assert not (tmp_path / "t").exists()
+
+
+def test_one_display_for_the_whole_build_on_a_terminal(tmp_path: Path, documents: Path) -> None:
+    """Every phase has its row, with rates; when the build ends only notes and summary are left."""
+    import pty
+
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "tokenlab", "build", "--scheme", "bpe", "--vocab-size", "400"]
+    environment = {**os.environ, "COLUMNS": "160", "TERM": "xterm"}
+    process = subprocess.Popen(
+        [*command, "--output", str(tmp_path / "out")],
+        stderr=follower,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            block = os.read(leader, 1 << 16)
+        except OSError:  # what a terminal says when its last user has gone
+            break
+        if not block:
+            break
+        seen += block
+    stdout, _ = process.communicate(timeout=60)
+    os.close(leader)
+    assert process.returncode == 0
+    text = seen.decode()
+    for expected in ("vocabulary", "encode", "assemble train", "MB/s", "bytes a token", "79 documents"):
+        assert expected in text
+    assert text.rindex("vocabulary") > text.index("assemble train"), "rows stay while the build runs"
+    assert b"next: tokenlab verify" in stdout
+
+
+def test_piped_progress_is_a_line_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tokenlab.terminal import LineProgress
+
+    clock = 0.0
+    monkeypatch.setattr("tokenlab.terminal.time.monotonic", lambda: clock)
+    progress = LineProgress()
+    progress.start("encode", 100_000_000, "B")
+    for second in range(1, 36):
+        clock = float(second)
+        progress.advance(second * 1_000_000, "7 documents, 1.0 MB/s")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"encode: {n} %, {n}.0 MB, 7 documents, 1.0 MB/s, {n} s, about {100 - n} s left" for n in (10, 20, 30)
+    ]

@@ -9,7 +9,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ from hypothesis import strategies as st
 import tokenlab.corpus
 from tokenlab.corpus import BadDocument, Corpus, CorpusDigest, document_digests, open_corpus
 from tokenlab.corpus import documents as documents_module
+from tokenlab.corpus import fineweb as fineweb_module
 from tokenlab.corpus import lines as lines_module
 from tokenlab.corpus import parquet as parquet_module
+from tokenlab.corpus import retries as retries_module
 from tokenlab.corpus import sources as sources_module
 from tokenlab.corpus.json_kernels import unescape
 from tokenlab.corpus.lines import _parse_fast, fast_decoder, parse_slowly
@@ -710,14 +714,30 @@ def test_embedded() -> None:
     assert doctest.testmod(tokenlab.corpus).failed == 0
 
 
-def fineweb(monkeypatch: pytest.MonkeyPatch, rows: Any, **options: Any) -> Corpus:
-    monkeypatch.setattr(sources_module, "load_fineweb", lambda: (rows, "9bb295d"))
+class Rows:
+    """Rows as `datasets` streams them."""
+
+    def __init__(self, rows: Callable[[], Iterable[dict[str, object]]], start: int = 0) -> None:
+        self._rows, self._start = rows, start
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        return islice(iter(self._rows()), self._start, None)
+
+    def skip(self, n: int) -> Rows:
+        return Rows(self._rows, self._start + n)
+
+
+def fineweb(monkeypatch: pytest.MonkeyPatch, rows: Callable[[], Iterable[Any]], **options: Any) -> Corpus:
+    monkeypatch.setitem(sys.modules, "datasets", types.ModuleType("datasets"))
+    monkeypatch.setattr(retries_module, "PAUSES", ())
+    monkeypatch.setattr(fineweb_module, "PAUSES", ())
+    monkeypatch.setattr(fineweb_module, "load_fineweb", lambda *_: (Rows(rows), "9bb295d"))
     return open_corpus(["fineweb"], **options)
 
 
 def test_fineweb(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[dict[str, object]] = [{"text": text, "id": i} for i, text in enumerate(TEXTS)]
-    corpus = fineweb(monkeypatch, rows, batch_bytes=10)
+    corpus = fineweb(monkeypatch, lambda: rows, batch_bytes=10)
     assert [text for _, _, text in rows_of(corpus)] == TEXTS
     assert [text for _, _, text in rows_of(corpus)] == TEXTS
     assert corpus.describe() == {
@@ -736,7 +756,7 @@ def test_fineweb(monkeypatch: pytest.MonkeyPatch) -> None:
         rows_of(corpus)
     reason = "lone surrogate U+D800 at character 2"
     assert str(caught.value) == f"HuggingFaceFW/fineweb: row 3: {reason} {SKIP}"
-    corpus = fineweb(monkeypatch, rows, on_bad_document="skip")
+    corpus = fineweb(monkeypatch, lambda: rows, on_bad_document="skip")
     assert len(rows_of(corpus)) == len(TEXTS) - 2
     assert [bad.row for bad in corpus.bad_documents] == [3, 4]
 
@@ -747,7 +767,7 @@ def test_fineweb_takes_no_more_rows_than_asked(monkeypatch: pytest.MonkeyPatch) 
         yield {"text": "b"}
         raise AssertionError("a third row was read")
 
-    assert len(rows_of(fineweb(monkeypatch, rows(), limit_docs=2))) == 2
+    assert len(rows_of(fineweb(monkeypatch, rows, limit_docs=2))) == 2
 
 
 def test_fineweb_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -757,15 +777,15 @@ def test_fineweb_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     advice = "check the network, or give files to --input"
     with pytest.raises(InputError) as caught:
-        rows_of(fineweb(monkeypatch, rows()))
+        rows_of(fineweb(monkeypatch, rows))
     assert str(caught.value) == (
         f"HuggingFaceFW/fineweb: cannot be read after row 1: ConnectionError: the line; {advice}"
     )
 
-    def unreachable() -> None:
+    def unreachable(*_: object) -> None:
         raise OSError("no route")
 
-    monkeypatch.setattr(sources_module, "load_fineweb", unreachable)
+    monkeypatch.setattr(fineweb_module, "load_fineweb", unreachable)
     with pytest.raises(InputError, match="cannot be read at the start: OSError: no route; check the network"):
         open_corpus(["fineweb"])
 

@@ -13,6 +13,10 @@ class InputError(TokenlabError):
     """Bad usage or bad input: a file, a row, an option. The text names it and the remedy."""
 
 
+class InputUnavailable(InputError):
+    """Input that is out of reach for now: a disk, a server, a file that was there. Work on it is kept."""
+
+
 class EncodingError(TokenlabError):
     """A document that a scheme cannot represent exactly.
 

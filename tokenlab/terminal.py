@@ -42,16 +42,22 @@ class LineProgress(Progress):
         if now - self._last < SECONDS_BETWEEN_LINES:
             return
         self._last = now
-        share = f" {100 * done / self._total:.0f} %," if self._total else ""
-        self.note(f"{self._phase}:{share} {done:,} {self._unit}, {detail}, {now - self._started:.0f} s")
+        spent = now - self._started
+        share = left = ""
+        about = f", {detail}" if detail else ""
+        if self._total and done:
+            share = f" {min(100, 100 * done / self._total):.0f} %,"
+            left = f", about {max(0, self._total - done) / done * spent:.0f} s left"
+        self.note(f"{self._phase}:{share} {_amount(done, self._unit)}{about}, {spent:.0f} s{left}")
 
 
 class BarProgress(Progress):
-    """For a terminal: one bar a phase, with rate and time left."""
+    """For a terminal: one display for all phases of the work, a row each; it goes away with the last."""
 
     def __init__(self) -> None:
         self._bars: Bars | None = None
         self._task: TaskID | None = None
+        self._unit = ""
 
     def note(self, line: str) -> None:
         from rich.console import Console
@@ -61,27 +67,42 @@ class BarProgress(Progress):
         )
 
     def start(self, phase: str, total: int | None, unit: str) -> None:
-        from rich import progress
-        from rich.console import Console
-
-        amount = progress.DownloadColumn() if unit == "B" else progress.MofNCompleteColumn()
-        self._bars = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            amount,
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("{task.fields[detail]}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._bars.start()
-        self._task = self._bars.add_task(phase, total=total, detail="")
+        self.finish()
+        bars = self._display()
+        self._unit = unit
+        self._task = bars.add_task(phase, total=total, amount="", detail="")
+        bars.start()
 
     def advance(self, done: int, detail: str = "") -> None:
         if self._bars and self._task is not None:
-            self._bars.update(self._task, completed=done, detail=detail)
+            amount = _amount(done, self._unit)
+            self._bars.update(self._task, completed=done, amount=amount, detail=detail)
 
     def finish(self) -> None:
-        if self._bars:
+        if self._bars and self._task is not None:
+            task = self._bars.tasks[-1]
+            self._bars.update(self._task, total=task.completed or 1, completed=task.completed or 1)
             self._bars.stop()
-        self._bars = None
+        self._task = None
+
+    def _display(self) -> Bars:
+        if self._bars is None:
+            from rich import progress
+            from rich.console import Console
+
+            self._bars = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(bar_width=24),
+                progress.TextColumn("{task.fields[amount]}"),
+                progress.TimeRemainingColumn(elapsed_when_finished=True),
+                progress.TextColumn("{task.fields[detail]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+        return self._bars
+
+
+def _amount(done: int, unit: str) -> str:
+    if unit != "B":
+        return f"{done:,} {unit}"
+    return f"{done / 1e9:,.2f} GB" if done >= 1e9 else f"{done / 1e6:,.1f} MB"

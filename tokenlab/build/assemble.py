@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards import FORMATS, ShardFormat, shard_name, sidecar_name, write_shard
-from tokenlab.build.parts import PartRecord, part_path
+from tokenlab.build.parts import Part, open_part
 from tokenlab.manifest import ShardRecord, SidecarRecord, Split
 
 SIDECAR_FOLDER = "bytes"
@@ -42,24 +42,27 @@ class ShardPlan:
         return sum(r.stop - r.start for r in self.ranges)
 
 
-def plan_shards(split: Split, parts: Sequence[PartRecord], shard_tokens: int) -> list[ShardPlan]:
-    """Cut the tokens of a split's parts, in order, into shards of `shard_tokens` (the last is shorter)."""
-    shards: list[ShardPlan] = []
-    ranges: list[PartRange] = []
-    room = shard_tokens
-    for part in parts:
-        start = 0
-        while start < part.tokens:
-            stop = min(part.tokens, start + room)
-            ranges.append(PartRange(part.number, start, stop))
-            room -= stop - start
-            start = stop
-            if room == 0:
-                shards.append(ShardPlan(split, len(shards), tuple(ranges)))
-                ranges, room = [], shard_tokens
-    if ranges:
-        shards.append(ShardPlan(split, len(shards), tuple(ranges)))
-    return shards
+def plan_shards(
+    split: Split, first: int, tokens: NDArray[np.int64], shard_tokens: int
+) -> Iterator[ShardPlan]:
+    """Cut the tokens of a split's parts, in order, into shards of `shard_tokens` (the last is shorter).
+
+    The parts are numbered from `first`; `tokens` has a count for each.
+    """
+    ends = np.cumsum(tokens)
+    total = int(ends[-1]) if len(ends) else 0
+    for index, start in enumerate(range(0, total, shard_tokens)):
+        stop = min(start + shard_tokens, total)
+        a = int(np.searchsorted(ends, start, side="right"))
+        b = int(np.searchsorted(ends, stop, side="left")) + 1
+        ranges = []
+        for part in range(a, b):
+            begin = int(ends[part] - tokens[part])
+            if tokens[part]:
+                ranges.append(
+                    PartRange(first + part, max(start, begin) - begin, min(stop, int(ends[part])) - begin)
+                )
+        yield ShardPlan(split, index, tuple(ranges))
 
 
 def write_planned_shard(
@@ -70,13 +73,13 @@ def write_planned_shard(
 
     def ids() -> Iterator[NDArray[Any]]:
         nonlocal documents
-        for chunk in _copy(plan, parts, "ids", form.dtype):
+        for chunk in _copy(plan, parts, lambda part: part.ids):
             documents += int(np.count_nonzero(chunk == bos))
             yield chunk
 
     def charges() -> Iterator[NDArray[Any]]:
         nonlocal charged
-        for chunk in _copy(plan, parts, "charges", FORMATS["uint16"].dtype):
+        for chunk in _copy(plan, parts, lambda part: part.charges):
             charged += int(chunk.sum(dtype=np.int64))
             yield chunk
 
@@ -94,8 +97,8 @@ def write_planned_shard(
     )
 
 
-def _copy(plan: ShardPlan, parts: Path, kind: str, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+def _copy(plan: ShardPlan, parts: Path, kind: Callable[[Part], NDArray[Any]]) -> Iterator[NDArray[Any]]:
     for r in plan.ranges:
-        values = np.memmap(part_path(parts, r.number, kind), dtype, "r")
+        values = kind(open_part(parts, r.number))
         for start in range(r.start, r.stop, COPY_VALUES):
             yield values[start : min(r.stop, start + COPY_VALUES)]

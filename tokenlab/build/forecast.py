@@ -40,9 +40,13 @@ class Forecast:
         )
 
     def check_disk(self, folder: Path) -> None:
-        """Raise TokenlabError when the disk of `folder` has not the room."""
+        """Raise TokenlabError when the disk of `folder` has not the room; what an earlier run left
+        in it counts as done."""
         free = shutil.disk_usage(folder).free
-        if self.working_bytes is not None and self.working_bytes > free:
+        if self.working_bytes is None or self.working_bytes <= free:
+            return
+        held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        if self.working_bytes > free + held:
             raise TokenlabError(
                 f"{folder}: the build takes about {self.working_bytes / 1e6:,.0f} MB of disk, "
                 f"{free / 1e6:,.0f} MB are free; free some and run the same command again"

@@ -1,8 +1,13 @@
 """Parts: the corpus cut at fixed document indices, each encoded by an independent task.
 
-A part on disk is four files named by its number: `.ids`, `.charges`, `.digests` (sha256 of
-every document, 32 bytes each) and `.json`, which carries counts and the others' sha256 and
-is written last: its presence means the part is done.
+A part is one file, named by the digest of the plan (its folder) and its number, so a file
+that is there and whole is the part, whoever wrote it and when:
+
+    ids        tokens values of 2 or 4 bytes, BOS before each document
+    charges    tokens uint16
+    digests    sha256 of every document read, 32 bytes each
+    record     JSON, a `PartRecord`
+    tail       8 bytes: length of the record, little-endian; 32 bytes: sha256 of all before
 """
 
 from __future__ import annotations
@@ -19,9 +24,26 @@ from numpy.typing import NDArray
 
 from shards import write_atomically
 from tokenlab.accounting.ledger import Ledger
-from tokenlab.corpus import Corpus, DocumentBatch
+from tokenlab.corpus import Corpus, DocumentBatch, document_digests
+from tokenlab.errors import InputError
 from tokenlab.manifest import Split
 from tokenlab.ragged import Ragged
+
+FOLDER_PARTS = 1000
+"""Parts of a folder: a shared file system dislikes a million files in one."""
+
+TAIL_BYTES = 40
+
+
+class ChangedInput(InputError):
+    """The input is not what the unfinished build read, though its size and time are; the work is kept."""
+
+    def __init__(self, where: str, folder: Path) -> None:
+        super().__init__(
+            f"{where}: another document than the unfinished build read, though sizes and times of the input "
+            f"are the same; bring the old input back to finish {folder}, or pass --force to start anew"
+        )
+        self.where = where
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +68,8 @@ class PartInput:
 
 
 class PartRecord(msgspec.Struct, frozen=True):
-    """What a part's `.json` says. `dropped`: corpus indices left out of train because they
-    equal a validation document; `documents` counts the others."""
+    """What a part holds. `dropped`: corpus indices left out of train because they equal a
+    validation document; `documents` counts the others; `id_bytes` is the width of an id."""
 
     number: int
     split: Split
@@ -59,8 +81,18 @@ class PartRecord(msgspec.Struct, frozen=True):
     source_bytes: int
     charged_bytes: int
     unattributed_bytes: int
+    id_bytes: int
     dropped: tuple[int, ...]
-    sha256: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part on disk: its record and its arrays, memory-mapped."""
+
+    record: PartRecord
+    ids: NDArray[Any]
+    charges: NDArray[np.uint16]
+    digests: NDArray[np.uint8]
 
 
 def read_parts(corpus: Corpus, *, val_docs: int, part_bytes: int) -> Iterator[tuple[PartInput, int]]:
@@ -102,29 +134,60 @@ def _part_end(batch: DocumentBatch, start: int, room: int) -> int:
     return max(start, int(np.searchsorted(offsets, offsets[start] + room, side="right")) - 1)
 
 
-def part_path(folder: Path, number: int, kind: str) -> Path:
-    """File of a part; `kind` is "ids", "charges", "digests" or "json"."""
-    return folder / f"part-{number:06d}.{kind}"
+def part_path(folder: Path, number: int) -> Path:
+    """File of a part; `folder` holds the parts of one plan."""
+    return folder / f"{number // FOLDER_PARTS:05d}" / f"{number:08d}.part"
+
+
+def open_part(folder: Path, number: int) -> Part:
+    """A part that is there, not verified."""
+    path = part_path(folder, number)
+    raw = np.memmap(path, np.uint8, "r")
+    end = len(raw) - TAIL_BYTES
+    start = end - int.from_bytes(raw[end : end + 8].tobytes(), "little")
+    record = msgspec.json.decode(raw[start:end].tobytes(), type=PartRecord)
+    charges_at = record.tokens * record.id_bytes
+    digests_at = charges_at + record.tokens * 2
+    return Part(
+        record,
+        raw[:charges_at].view(f"<u{record.id_bytes}"),
+        raw[charges_at:digests_at].view("<u2"),
+        raw[digests_at:start].reshape(-1, 32),
+    )
 
 
 def finished_part(folder: Path, part: PartInput) -> PartRecord | None:
-    """The record of a part that an earlier run finished, or None when it must be (re)done:
-    missing, of other documents, or with a file whose digest does not match."""
-    try:
-        record = msgspec.json.decode(part_path(folder, part.number, "json").read_bytes(), type=PartRecord)
-        for kind, digest in record.sha256.items():
-            with open(part_path(folder, part.number, kind), "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    return None
-    except (OSError, msgspec.MsgspecError):
+    """The record of a part that is on disk, or None when it must be done (again): missing, or
+    damaged. Raises ChangedInput when it is whole, but of other documents."""
+    path = part_path(folder, part.number)
+    if not path.exists() or not _whole(path):
         return None
-    same = (record.split, record.first, record.documents_read, record.bytes_read) == (
-        part.split,
-        part.first,
-        len(part.documents),
-        len(part.documents.values),
-    )
-    return record if same else None
+    found = open_part(folder, part.number)
+    digests = document_digests(part.documents)
+    if found.record.split == part.split and found.record.first == part.first:
+        if np.array_equal(found.digests, digests):
+            return found.record
+        same = min(len(found.digests), len(digests))
+        different = (found.digests[:same] != digests[:same]).any(axis=1)
+        where = part.origin(int(different.argmax()) if different.any() else max(0, same - 1))
+    else:
+        where = part.origin(0)
+    raise ChangedInput(where, path.parents[3])
+
+
+def _whole(path: Path) -> bool:
+    size = path.stat().st_size - 32
+    if size < TAIL_BYTES - 32:
+        return False
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while size:
+            block = file.read(min(size, 1 << 20))
+            if not block:
+                return False
+            digest.update(block)
+            size -= len(block)
+        return file.read() == digest.digest()
 
 
 def write_part(
@@ -136,13 +199,7 @@ def write_part(
     charges: NDArray[np.uint16],
     digests: NDArray[np.uint8],
 ) -> PartRecord:
-    """Write a part's files, its record last. `keep`: which of its documents were not dropped."""
-    sha256 = {}
-    for kind, array in (("ids", ids), ("charges", charges), ("digests", digests)):
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        sha256[kind] = hashlib.sha256(data).hexdigest()
-        with write_atomically(part_path(folder, part.number, kind)) as file:
-            file.write(data)
+    """Write a part. `keep`: which of its documents were not dropped."""
     record = PartRecord(
         number=part.number,
         split=part.split,
@@ -154,9 +211,20 @@ def write_part(
         source_bytes=ledger.source_bytes,
         charged_bytes=ledger.charged_bytes,
         unattributed_bytes=ledger.unattributed_bytes,
+        id_bytes=ids.dtype.itemsize,
         dropped=tuple(int(part.first + d) for d in np.flatnonzero(~keep)),
-        sha256=sha256,
     )
-    with write_atomically(part_path(folder, part.number, "json")) as file:
-        file.write(msgspec.json.encode(record))
+    path = part_path(folder, part.number)
+    path.parent.mkdir(exist_ok=True)
+    described = msgspec.json.encode(record)
+    digest = hashlib.sha256()
+    with write_atomically(path) as file:
+        for array in (ids, charges, digests):
+            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            digest.update(data)
+            file.write(data)
+        end = described + len(described).to_bytes(8, "little")
+        digest.update(end)
+        file.write(end)
+        file.write(digest.digest())
     return record

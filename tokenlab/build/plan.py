@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 import tokenlab
+from tokenlab.build.engine import EngineOptions
 from tokenlab.card import check_license
 from tokenlab.corpus import Corpus, open_corpus
 from tokenlab.errors import InputError
@@ -22,13 +23,16 @@ from tokenlab.vocabulary import EMBEDDED_VAL_DOCS
 PART_BYTES = 32 << 20
 """Source bytes of a part, at most (a longer document is a part of its own)."""
 
+DIGEST_LETTERS = 16
+"""Letters of a plan's digest in file names."""
+
 SHARD_TOKENS = 100_000_000
 """Tokens of a shard, the field's default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What a user asks for; see `tokenlab build --help`."""
+    """What a user asks for; see `tokenlab build --help`. `workers` and `engine` do not show in the output."""
 
     scheme: str
     output: Path
@@ -46,6 +50,7 @@ class BuildOptions:
     on_bad_document: Literal["stop", "skip"] = "stop"
     license: str | None = None
     part_bytes: int = PART_BYTES
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,11 @@ class Plan:
         files = {file.path: [file.size, file.mtime_ns] for file in self.corpus.files}
         return json.dumps(self.record | {"input_files": files}, indent=1, sort_keys=True) + "\n"
 
+    @property
+    def digest(self) -> str:
+        """Names the plan, and with a number its parts."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:DIGEST_LETTERS]
+
 
 def make_plan(options: BuildOptions) -> Plan:
     """Resolve the options, reading no document yet. Raises InputError for what cannot be."""
@@ -106,6 +116,7 @@ def make_plan(options: BuildOptions) -> Plan:
     if options.shard_tokens > 2**31 - 1:
         raise InputError(f"--shard-tokens is {options.shard_tokens}; a shard's header counts to {2**31 - 1}")
     check_license(options.license)
+    options.engine.check()
     tokenizer = read_vocabulary_file(options.tokenizer) if options.tokenizer is not None else None
     corpus = open_corpus(
         options.inputs,

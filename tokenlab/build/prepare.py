@@ -44,17 +44,18 @@ def prepare_scheme(plan: Plan, progress: Progress) -> tuple[Scheme, dict[str, An
 def store_scheme(plan: Plan, workspace: Workspace, progress: Progress) -> tuple[Scheme, dict[str, Any]]:
     """`prepare_scheme`, with `scheme.toml` and `tokenizer/` written to the workspace, or read
     from there when an earlier run of the same plan left them."""
-    folder = workspace.folder
-    stored = folder / VOCABULARY_FILE
+    folder = workspace.job.dataset
+    stored = workspace.folder / VOCABULARY_FILE
     if workspace.resumed and stored.exists():
+        progress.note("resumed: scheme and vocabulary were already stored")
         return Scheme.open(folder), json.loads(stored.read_text())
     scheme, record = prepare_scheme(plan, progress)
     contents = {"scheme.toml": scheme.spec.to_toml().encode()}
     contents |= {f"tokenizer/{name}": data for name, data in scheme.segmenter.files.items()}
     # Last, so that its presence means the stored scheme is whole.
-    contents[VOCABULARY_FILE] = json.dumps(record).encode()
-    for name, data in contents.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        with write_atomically(folder / name) as file:
+    files = [(folder / name, data) for name, data in contents.items()]
+    for path, data in [*files, (stored, json.dumps(record).encode())]:
+        path.parent.mkdir(exist_ok=True)
+        with write_atomically(path) as file:
             file.write(data)
     return scheme, record

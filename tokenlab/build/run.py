@@ -3,60 +3,48 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-import tokenlab
 from shards import format_for_vocabulary, write_atomically
-from tokenlab.accounting.ledger import Ledger
-from tokenlab.build.assemble import SIDECAR_FOLDER, plan_shards, write_planned_shard
+from tokenlab.build.assemble import SIDECAR_FOLDER, plan_shards
 from tokenlab.build.encode import VALIDATION_DIGESTS
+from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
 from tokenlab.build.forecast import forecast
-from tokenlab.build.parts import PartInput, PartRecord, finished_part, part_path, read_parts
+from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_parts
 from tokenlab.build.plan import Plan
-from tokenlab.build.pool import encode_parts
 from tokenlab.build.prepare import store_scheme
+from tokenlab.build.record import make_manifest, source_digests
+from tokenlab.build.tasks import ShardTask, assemble_shard, encode_part, forget_scheme, use_scheme
+from tokenlab.build.totals import PartTotals
 from tokenlab.build.workspace import Workspace
 from tokenlab.card import CARD_FILE, dataset_card
-from tokenlab.corpus import CorpusDigest, document_digests
+from tokenlab.corpus import document_digests
 from tokenlab.errors import TokenlabError
-from tokenlab.manifest import (
-    FORMAT,
-    FORMAT_VERSION,
-    MANIFEST_FILE,
-    SPLITS,
-    Manifest,
-    SchemeRecord,
-    ShardRecord,
-    SourceRecord,
-    Split,
-    SplitRecord,
-    Stats,
-    read_manifest,
-)
+from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
 from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import require_split
 
-RECORDED_OPTIONS = ("val_docs", "shard_tokens", "train_bytes", "seed", "part_bytes", "imported", "license")
+FEW_PARTS = 3
+"""Fewer parts than this are encoded here: starting a pool takes longer than two parts."""
 
 
 @dataclass
 class BuildReport:
-    """How a build went: the manifest, where it is, seconds by stage, parts taken from an earlier run."""
+    """How a build went: the manifest, where it is, seconds by stage, and what it took over from
+    an earlier run."""
 
     output: Path
     manifest: Manifest
     seconds: dict[str, float] = field(default_factory=dict)
     reused_parts: int = 0
+    reused_shards: int = 0
 
 
 def build(
@@ -65,19 +53,28 @@ def build(
     """Make the dataset of a plan; it is at `plan.options.output` when this returns.
 
     `accept` sees the finished folder before it is published and may raise InputError.
-    Raises InputError for bad input, with nothing left behind; TokenlabError when the disk
-    fails, with everything kept for the next run of the same command.
+    Raises InputError for bad input, with nothing left behind; TokenlabError when the disk,
+    the input or a worker is lost, with everything kept for the next run of the same command.
     """
     progress = progress or Progress()
     try:
-        with Workspace(plan) as workspace:
-            return _Build(plan, workspace, progress).run(accept)
+        try:
+            with Workspace(plan) as workspace:
+                return _Build(plan, workspace, progress).run(accept)
+        except ChangedInput as error:
+            if not plan.options.force:
+                raise
+            progress.note(f"{error.where} has changed; --force: starting anew")
+            with Workspace(plan, anew=True) as workspace:
+                return _Build(plan, workspace, progress).run(accept)
     except OSError as error:
         what = error.strerror or str(error)
         hint = "free some space and " if error.errno == errno.ENOSPC else ""
         raise TokenlabError(
             f"{error.filename or plan.options.output}: {what}; {hint}run the same command again, it resumes"
         ) from error
+    finally:
+        progress.finish()
 
 
 class _Build:
@@ -87,73 +84,113 @@ class _Build:
         self.plan = plan
         self.options = plan.options
         self.workspace = workspace
-        self.folder = workspace.folder
+        self.job = workspace.job
         self.progress = progress
         self.seconds: dict[str, float] = {}
-        self.reused_parts = 0
+        self.reused_parts = self.reused_bytes = self.reused_shards = 0
 
     def run(self, accept: Callable[[Path], None] | None) -> BuildReport:
+        if self.workspace.published:
+            self.progress.note(f"resumed: an earlier run had finished {self.options.output}")
+            return self._report()
         self.progress.note(
             f"input: {self.plan.corpus.name}; validation is its first {self.plan.val_docs} documents"
         )
-        if not (self.folder / MANIFEST_FILE).exists():
-            with self._stage("vocabulary"):
-                scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
-            with self._stage("encode"):
-                parts = self._encode(scheme)
-            with self._stage("assemble"):
-                manifest = self._assemble(scheme, vocabulary, parts)
-                with write_atomically(self.folder / CARD_FILE) as file:
-                    file.write(dataset_card(manifest).encode())
-                with write_atomically(self.folder / MANIFEST_FILE) as file:
-                    file.write(manifest.to_json())
-        if accept is not None:
-            accept(self.folder)
-        self.workspace.publish()
+        if (self.job.dataset / MANIFEST_FILE).exists():
+            self.progress.note("resumed: everything was already built but not yet published")
+        else:
+            self._build()
+        with self._stage("publish"):
+            if accept is not None:
+                accept(self.job.dataset)
+            self.workspace.publish()
+        return self._report()
+
+    def _report(self) -> BuildReport:
         manifest = read_manifest(self.options.output)
-        return BuildReport(self.options.output, manifest, self.seconds, self.reused_parts)
+        return BuildReport(self.options.output, manifest, self.seconds, self.reused_parts, self.reused_shards)
+
+    def _build(self) -> None:
+        with self._stage("vocabulary"):
+            self.progress.start("vocabulary", None, "B")
+            scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
+            self.progress.finish()
+        stream = read_parts(self.plan.corpus, val_docs=self.plan.val_docs, part_bytes=self.options.part_bytes)
+        with self._stage("encode"):
+            ahead = list(itertools.islice(stream, FEW_PARTS))
+            workers = self.options.workers
+            if self.options.engine.name == "local" and len(ahead) < FEW_PARTS:
+                workers = 1
+            engine = open_engine(self.options.engine, self.job, workers)
+            use_scheme(self.job, scheme)
+        with closing(engine):
+            try:
+                with self._stage("encode"):
+                    totals = self._encode(engine, scheme, ahead, stream, workers)
+                with self._stage("assemble"):
+                    shards = {split: self._write_shards(engine, split, totals, scheme) for split in SPLITS}
+            finally:
+                forget_scheme()
+        with self._stage("assemble"):
+            manifest = make_manifest(
+                self.plan,
+                scheme,
+                self.job.dataset,
+                vocabulary=vocabulary,
+                totals=totals,
+                shards=shards,
+                digests=source_digests(self.job.parts, totals, self.progress),
+            )
+            for name, content in (
+                (CARD_FILE, dataset_card(manifest).encode()),
+                (MANIFEST_FILE, manifest.to_json()),
+            ):
+                with write_atomically(self.job.dataset / name) as file:
+                    file.write(content)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def _encode(self, scheme: Scheme) -> list[PartRecord]:
-        options = self.options
-        stream = read_parts(self.plan.corpus, val_docs=self.plan.val_docs, part_bytes=options.part_bytes)
-        ahead = list(itertools.islice(stream, 3))
-        # Starting a pool takes longer than two parts.
-        workers = options.workers if len(ahead) == 3 else 1
+    def _encode(
+        self,
+        engine: Engine,
+        scheme: Scheme,
+        ahead: list[tuple[PartInput, int]],
+        stream: Iterator[tuple[PartInput, int]],
+        workers: int,
+    ) -> PartTotals:
         expected = forecast(self.plan, scheme, ahead, workers)
         if expected is not None:
-            expected.check_disk(self.folder)
+            expected.check_disk(self.job.folder)
             self.progress.note(f"forecast: {expected}")
         self.progress.start("encode", expected.source_bytes if expected else None, "B")
-        records: list[PartRecord] = []
+        parts = itertools.chain(ahead, stream)
+        ahead = []
+        totals = PartTotals()
         started = time.perf_counter()
-        for record in encode_parts(
-            self._unfinished(itertools.chain(ahead, stream)),
-            scheme=scheme,
-            dataset=self.folder,
-            folder=self.workspace.parts,
-            seed=options.seed,
-            workers=workers,
-        ):
-            records.append(record)
-            done = sum_bytes(records)
-            rate = done / (time.perf_counter() - started) / 1e6
+        for record in run_in_order(engine, encode_part, self._unfinished(parts)):
+            totals.add(record)
+            rate = max(0, totals.bytes_read - self.reused_bytes) / (time.perf_counter() - started) / 1e6
+            ratio = totals.source_bytes / max(1, totals.tokens)
             self.progress.advance(
-                done, f"{record.first + record.documents_read:,} documents, {rate:.1f} MB/s"
+                totals.bytes_read,
+                f"{totals.documents_read:,} documents, {totals.tokens:,} tokens, {ratio:.2f} bytes a token, "
+                f"{rate:.1f} MB/s",
             )
         self.progress.finish()
-        require_split(sum(r.documents_read for r in records), self.plan.val_docs)
-        require_split(sum(r.documents for r in records), self.plan.val_docs)
+        require_split(totals.documents_read, self.plan.val_docs)
+        require_split(totals.documents, self.plan.val_docs)
         if self.workspace.resumed:
-            self.progress.note(f"resumed: {self.reused_parts} of {len(records)} parts were already encoded")
-        return records
+            self.progress.note(f"resumed: {self.reused_parts} of {totals.parts} parts were already encoded")
+            if self.reused_parts < totals.parts:  # what was assembled, was of parts that are no more
+                shutil.rmtree(self.job.shards)
+                self.job.shards.mkdir()
+        return totals
 
-    def _unfinished(self, stream: Iterator[tuple[PartInput, int]]) -> Iterator[PartInput | PartRecord]:
+    def _unfinished(self, stream: Iterable[tuple[PartInput, int]]) -> Iterator[PartInput | Done]:
         """Parts to encode, or the record where an earlier run did; validation digests are on
         disk before the first training part goes out."""
         digests: list[bytes] = []
@@ -161,129 +198,36 @@ class _Build:
             if part.split == "val":
                 digests.append(document_digests(part.documents).tobytes())
             elif digests:
-                with write_atomically(self.workspace.parts / VALIDATION_DIGESTS) as file:
+                with write_atomically(self.job.parts / VALIDATION_DIGESTS) as file:
                     file.write(b"".join(digests))
                 digests = []
-            record = finished_part(self.workspace.parts, part) if self.workspace.resumed else None
-            self.reused_parts += record is not None
-            yield record or part
+            record = finished_part(self.job.parts, part) if self.workspace.resumed else None
+            if record is not None:
+                self.reused_parts += 1
+                self.reused_bytes += record.bytes_read
+            yield part if record is None else Done(record)
 
-    def _assemble(self, scheme: Scheme, vocabulary: dict[str, Any], parts: list[PartRecord]) -> Manifest:
-        splits: dict[Split, SplitRecord] = {}
-        digests = {split: CorpusDigest() for split in SPLITS}
-        source = CorpusDigest()
-        for part in parts:
-            rows = np.fromfile(part_path(self.workspace.parts, part.number, "digests"), np.uint8).reshape(
-                -1, 32
-            )
-            source.update(rows)
-            keep = np.ones(len(rows), bool)
-            keep[np.array(part.dropped, np.int64) - part.first] = False
-            digests[part.split].update(rows[keep])
-        tokens = sum(part.tokens for part in parts)
-        self.progress.start("assemble", tokens, "tokens")
-        for split in SPLITS:
-            members = [part for part in parts if part.split == split]
-            shards = self._write_shards(split, members, scheme)
-            ledger = Ledger()
-            for part in members:
-                ledger.add(
-                    Ledger(
-                        part.documents,
-                        part.tokens,
-                        part.source_bytes,
-                        part.charged_bytes,
-                        part.unattributed_bytes,
-                    )
-                )
-            splits[split] = SplitRecord(
-                **asdict(ledger), documents_sha256=digests[split].hexdigest(), shards=tuple(shards)
-            )
-        self.progress.finish()
-        return self._manifest(scheme, vocabulary, parts, splits, source.hexdigest())
-
-    def _write_shards(self, split: Split, parts: list[PartRecord], scheme: Scheme) -> list[ShardRecord]:
+    def _write_shards(
+        self, engine: Engine, split: Split, totals: PartTotals, scheme: Scheme
+    ) -> list[ShardRecord]:
         sidecar = split == "val" or self.options.train_bytes
         if sidecar:
-            (self.folder / SIDECAR_FOLDER).mkdir(exist_ok=True)
-        records = []
-        for planned in plan_shards(split, parts, self.options.shard_tokens):
-            record = write_planned_shard(
-                planned,
-                parts=self.workspace.parts,
-                output=self.folder,
-                form=format_for_vocabulary(scheme.segmenter.vocab_size),
-                bos=scheme.segmenter.bos,
-                sidecar=sidecar,
-            )
-            records.append(record)
-            self.progress.advance(sum(r.tokens for r in records), record.file)
-        return records
-
-    def _manifest(
-        self,
-        scheme: Scheme,
-        vocabulary: dict[str, Any],
-        parts: list[PartRecord],
-        splits: dict[Split, SplitRecord],
-        source_sha256: str,
-    ) -> Manifest:
-        spec, corpus = scheme.spec, self.plan.corpus
-        size = scheme.segmenter.vocab_size
-        val, train = splits["val"], splits["train"]
-        return Manifest(
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            tokenlab_version=tokenlab.__version__,
-            name=f"{spec.name}_{size}",
-            tokenizer_name=f"{spec.name}_{size}",
-            tokenizer_kind=str(self.plan.record["scheme"]["segmenter"]["kind"]),
-            train_glob="fineweb_train_*.bin",
-            val_glob="fineweb_val_*.bin",
-            vocab_size=size,
-            bos_id=scheme.segmenter.bos,
-            stats=Stats(
-                docs_total=val.documents + train.documents,
-                docs_val=val.documents,
-                docs_train=train.documents,
-                files_total=len(val.shards) + len(train.shards),
-                files_val=len(val.shards),
-                files_train=len(train.shards),
-                tokens_total=val.tokens + train.tokens,
-                tokens_val=val.tokens,
-                tokens_train=train.tokens,
-            ),
-            scheme=SchemeRecord(
-                name=spec.name,
-                vocab_size=size,
-                bos=scheme.segmenter.bos,
-                reversible=scheme.reversible,
-                **scheme.identity,
-            ),
-            source=SourceRecord(
-                corpus=corpus.describe(),
-                documents=sum(part.documents_read for part in parts),
-                bytes=sum(part.bytes_read for part in parts),
-                documents_sha256=source_sha256,
-                dropped_duplicates=tuple(d for part in parts for d in part.dropped),
-                bad_documents=tuple(asdict(bad) for bad in corpus.bad_documents),
-            ),
-            splits=splits,
-            files={name: _sha256(self.folder / name) for name in _scheme_files(scheme)},
-            vocabulary=vocabulary,
-            options={key: self.plan.record[key] for key in RECORDED_OPTIONS if key in self.plan.record},
+            (self.job.dataset / SIDECAR_FOLDER).mkdir(exist_ok=True)
+        members = totals.splits[split]
+        tasks = (
+            ShardTask(plan, format_for_vocabulary(scheme.segmenter.vocab_size), scheme.segmenter.bos, sidecar)
+            for plan in plan_shards(split, members.first, members.tokens, self.options.shard_tokens)
         )
-
-
-def _scheme_files(scheme: Scheme) -> list[str]:
-    return ["scheme.toml", *(f"tokenizer/{name}" for name in scheme.segmenter.files)]
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sum_bytes(records: list[PartRecord]) -> int:
-    """Source bytes read by the parts so far."""
-    return sum(record.bytes_read for record in records)
+        self.progress.start(f"assemble {split}", members.ledger.tokens, "tokens")
+        records: list[ShardRecord] = []
+        done = reused = 0
+        for record, was_there in run_in_order(engine, assemble_shard, tasks):
+            records.append(record)
+            done += record.tokens
+            reused += was_there
+            self.progress.advance(done, f"{len(records):,} shards")
+        self.progress.finish()
+        if reused:
+            self.progress.note(f"resumed: {reused} of {len(records)} {split} shards were already assembled")
+        self.reused_shards += reused
+        return records

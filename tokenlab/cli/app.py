@@ -94,5 +94,7 @@ def show(text: str) -> None:
 
 
 def typed_command() -> str:
-    """The command as it was typed, ready to be typed again."""
-    return shlex.join(["tokenlab", *sys.argv[1:]])
+    """The command as it was typed, ready to be typed again, but for secrets in URLs."""
+    from tokenlab.corpus import without_secrets
+
+    return shlex.join(["tokenlab", *map(without_secrets, sys.argv[1:])])

@@ -12,6 +12,14 @@ import typer
 from tokenlab.cli.app import Json, app, show
 
 
+class EngineKind(StrEnum):
+    """Where the work is done."""
+
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
 class OnBadDocument(StrEnum):
     """What to do with a row that is no document."""
 
@@ -24,7 +32,9 @@ class OnBadDocument(StrEnum):
     "  tokenlab build --scheme caseops --output out/caseops\n"
     "  tokenlab build --scheme bpe --input docs.jsonl.zst --val-docs 50 --vocab-size 1024 --output out/bpe\n"
     "  tokenlab build --scheme caseops-v1 --tokenizer published.model --input 'web/*.parquet' \\\n"
-    "      --val-docs 50000 --output out/v1"
+    "      --val-docs 50000 --output out/v1\n"
+    "  tokenlab build --scheme caseops --input 'fw/*.parquet' --val-docs 50000 --output /shared/fw \\\n"
+    "      --engine ray --engine-address auto --workers 64"
 )
 def build(
     scheme: Annotated[
@@ -39,9 +49,10 @@ def build(
     input: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATH…|fineweb",
-            help="Documents: jsonl, jsonl.gz, jsonl.zst, parquet, txt, globs; `fineweb` streams FineWeb. "
-            "Left out: the prose that Python carries.",
+            metavar="PATH|URL…|fineweb",
+            help="Documents: jsonl, jsonl.gz, jsonl.zst, parquet, txt; paths, globs, http(s)://, s3:// and "
+            "hf:// URLs; `fineweb[:CONFIG][@REVISION]` streams FineWeb. Left out: the prose that Python "
+            "carries.",
         ),
     ] = None,
     val_docs: Annotated[
@@ -71,7 +82,22 @@ def build(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Processes (default: one a core). The output does not depend on it."),
+        typer.Option(metavar="N", help="Tasks at a time (default: one a core here)."),
+    ] = None,
+    engine: Annotated[
+        EngineKind,
+        typer.Option(help="Where the work is done: processes here, Ray, or Slurm. The output is the same."),
+    ] = EngineKind.local,
+    engine_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="ray: a running cluster (none: one is started here). slurm: `local` for processes here.",
+        ),
+    ] = None,
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="slurm: a parameter of submitit, as slurm_partition=cpu."),
     ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the vocabulary's sample and of the comparison sample.")
@@ -96,6 +122,7 @@ def build(
     """
     from tokenlab.build import BuildOptions, make_plan
     from tokenlab.build import build as run_build
+    from tokenlab.build.engine import EngineOptions
     from tokenlab.memory import keep_freed_memory
     from tokenlab.report.build import build_json, build_text, plan_text
     from tokenlab.terminal import stderr_progress
@@ -114,6 +141,7 @@ def build(
             shard_tokens=shard_tokens,
             train_bytes=train_bytes,
             workers=workers if workers is not None else len(os.sched_getaffinity(0)),
+            engine=EngineOptions(engine.value, engine_address, tuple(engine_option or ())),
             seed=seed,
             force=force,
             license=license,

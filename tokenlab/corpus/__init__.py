@@ -5,7 +5,7 @@
 >>> bytes(batch.documents[0])[:22], batch.rows[0]
 (b'The "assert" statement', np.int64(1))
 
-`open_corpus(["a.jsonl.zst", "b/*.parquet"])` reads files in the order given. Every document
+`open_corpus(["a.jsonl.zst", "s3://b/*.parquet"])` reads files in the order given. Every document
 that a corpus yields is valid UTF-8 and at most MAX_DOCUMENT_BYTES long; anything else is a
 bad document, which stops the reading with its file and row, or is skipped and listed.
 Memory is bounded by the batch and the longest line (for .txt: the longest file).
@@ -17,6 +17,7 @@ JSONL file is no document, but counts as a row.
 from tokenlab.corpus.digest import CorpusDigest, document_digests
 from tokenlab.corpus.documents import BadDocument, Corpus, DocumentBatch, SourceFile
 from tokenlab.corpus.sources import open_corpus
+from tokenlab.corpus.urls import without_secrets
 
 __all__ = [
     "BadDocument",
@@ -26,4 +27,5 @@ __all__ = [
     "SourceFile",
     "document_digests",
     "open_corpus",
+    "without_secrets",
 ]

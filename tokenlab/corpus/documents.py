@@ -11,8 +11,8 @@ a column at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,40 @@ SHOWN_NAMES = 12
 """Names that a message lists before it writes an ellipsis."""
 
 
+class Remote(Protocol):
+    """A file behind a URL, for the readers."""
+
+    @property
+    def size(self) -> int | None:
+        """None when the server does not tell."""
+        ...
+
+    def stream(self) -> BinaryIO:
+        """To be read from end to end."""
+        ...
+
+    def ranges(self) -> BinaryIO:
+        """To be read here and there."""
+        ...
+
+    def check(self) -> None:
+        """Raise InputError when it is no longer the file that it was."""
+        ...
+
+
 @dataclass(frozen=True)
 class SourceFile:
-    """An input file as it was when the corpus was opened."""
+    """An input file as it was when the corpus was opened.
+
+    `remote`: how to read one that is behind a URL. Then `path` is the URL without secrets, `size`
+    is 0 when the server does not tell, and `version` stands in for the mtime.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    version: str = ""
+    remote: Remote | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

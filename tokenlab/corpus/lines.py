@@ -171,6 +171,8 @@ def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _open(file: SourceFile) -> BinaryIO:
+    if file.remote is not None:
+        return file.remote.stream()
     try:
         return open(file.path, "rb", buffering=0)
     except OSError as error:

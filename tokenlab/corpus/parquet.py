@@ -39,7 +39,7 @@ def read_parquet(file: SourceFile, how: Reading) -> Iterator[Chunk]:
     text_field = how.text_field
     failures = (pa.ArrowException, OSError, UnicodeDecodeError)  # the last from names of columns
     try:
-        source = pa.OSFile(file.path)
+        source = pa.OSFile(file.path) if file.remote is None else pa.PythonFile(file.remote.ranges(), "r")
     except failures as error:
         raise InputError(f"{one_line(file.path)}: cannot be read: {_first_line(error)}") from error
     with source:

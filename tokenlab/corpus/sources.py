@@ -1,14 +1,13 @@
-"""From what a user names to a corpus: files and globs, FineWeb, or the embedded documents."""
+"""From what a user names to a corpus: files, URLs and globs, FineWeb, or the embedded documents."""
 
 from __future__ import annotations
 
 import glob
-import importlib
 import os
 import platform
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -23,14 +22,13 @@ from tokenlab.corpus.documents import (
     SourceFile,
     chunks_of,
     one_line,
-    text_of,
 )
+from tokenlab.corpus.fineweb import DATASET, FineWeb, open_fineweb, parse_fineweb, read_fineweb
 from tokenlab.corpus.lines import read_jsonl, read_txt
 from tokenlab.corpus.parquet import read_parquet
+from tokenlab.corpus.remote import expand
+from tokenlab.corpus.urls import is_remote, public_name
 from tokenlab.errors import InputError
-
-FINEWEB = "HuggingFaceFW/fineweb"
-FINEWEB_CONFIG = "sample-10BT"
 
 Reader = Callable[[SourceFile, Reading], Iterator[Chunk]]
 
@@ -56,7 +54,7 @@ def open_corpus(
     on_bad_document: Literal["stop", "skip"] = "stop",
     batch_bytes: int = 1 << 22,
 ) -> Corpus:
-    """The documents that `inputs` name: paths and globs, `["fineweb"]`, or None for the embedded ones.
+    """The documents that `inputs` name: paths, URLs and globs; `["fineweb"]`; None for the embedded ones.
 
     `limit_docs` ends the corpus after that many good documents. Batches hold about
     `batch_bytes` of text, at least one document. Raises InputError.
@@ -76,10 +74,13 @@ def open_corpus(
     )
     if inputs is None:
         return build(*_embedded())
-    if list(inputs) == ["fineweb"]:
-        return build(*_fineweb())
-    if "fineweb" in inputs:
-        raise InputError("'fineweb' cannot be mixed with other inputs; a file of that name is ./fineweb")
+    for given in inputs:
+        if (which := parse_fineweb(given)) is not None:
+            if len(inputs) > 1:
+                raise InputError(
+                    f"{given!r} cannot be mixed with other inputs; a file of that name is ./{given}"
+                )
+            return build(*_fineweb(which))
     return build(*_files(inputs))
 
 
@@ -108,7 +109,7 @@ class OpenCorpus:
 
     def describe(self) -> dict[str, object]:
         """What the documents depend on, for a manifest."""
-        files = [{"path": file.path, "size": file.size} for file in self.files]
+        files = [_described(file) for file in self.files]
         options = {
             "text_field": self.text_field,
             "limit_docs": self.limit_docs,
@@ -123,7 +124,7 @@ class OpenCorpus:
 
     def _read(self, bad: list[BadDocument]) -> Iterator[DocumentBatch]:
         left = self.limit_docs or sys.maxsize
-        before = 0
+        before = after = 0
         for source in self.sources:
             empty = True
             for chunk in source.read(Reading(self.text_field, self.batch_bytes, left)):
@@ -132,13 +133,14 @@ class OpenCorpus:
                     chunk = chunk.first(left)
                 self._judge(source.label, chunk.flaws, bad)
                 if len(chunk.documents):
-                    yield DocumentBatch(chunk.documents, source.label, chunk.rows, before + chunk.consumed)
+                    after = before + chunk.consumed
+                    yield DocumentBatch(chunk.documents, source.label, chunk.rows, after)
                 left -= len(chunk.documents)
                 if left == 0:
                     return
             if empty:
                 raise _empty(source.label)
-            before += source.size
+            before = before + source.size if source.size else after
 
     def _judge(self, label: str, flaws: list[tuple[int, Flaw]], bad: list[BadDocument]) -> None:
         if flaws and self.on_bad_document == "stop":
@@ -165,81 +167,69 @@ def _embedded() -> Parts:
     return f"embedded corpus (pydoc_data.topics of Python {python})", kind, (), (Source("embedded", 0, read),)
 
 
-def load_fineweb() -> tuple[Iterable[Mapping[str, object]], str | None]:
-    """FineWeb's rows in streaming order, and the revision that they are pinned to."""
-    datasets = importlib.import_module("datasets")
-    hub = importlib.import_module("huggingface_hub")
-    revision = hub.HfApi().dataset_info(FINEWEB).sha
-    rows = datasets.load_dataset(
-        FINEWEB, name=FINEWEB_CONFIG, split="train", streaming=True, revision=revision
-    )
-    return rows, revision
-
-
-def _fineweb() -> Parts:
-    try:
-        rows, revision = load_fineweb()
-    except ImportError as error:
-        raise InputError(
-            f"--input fineweb needs the package {error.name}; pip install 'tokenlab-bpb[fineweb]'"
-        ) from error
-    except Exception as error:  # whatever the network stack of the day raises
-        raise _unreachable(error) from error
-
-    def texts(text_field: str) -> Iterator[tuple[int, bytes | Flaw]]:
-        row = 0
-        try:
-            for row, record in enumerate(rows, 1):
-                yield row, text_of(record, text_field)
-        except Exception as error:
-            raise _unreachable(error, row) from error
+def _fineweb(which: FineWeb) -> Parts:
+    rows, revision = open_fineweb(which)
 
     def read(how: Reading) -> Iterator[Chunk]:
-        return chunks_of(texts(how.text_field), how, lambda: 0)
+        return chunks_of(read_fineweb(rows, how.text_field), how, lambda: 0)
 
     kind: dict[str, object] = {
         "kind": "fineweb",
-        "dataset": FINEWEB,
-        "config": FINEWEB_CONFIG,
+        "dataset": DATASET,
+        "config": which.config,
         "revision": revision,
     }
-    name = f"{FINEWEB} {FINEWEB_CONFIG}, revision {revision or 'unknown'}"
-    return name, kind, (), (Source(FINEWEB, 0, read),)
-
-
-def _unreachable(error: Exception, row: int = 0) -> InputError:
-    first = (str(error).splitlines() or [""])[0]
-    where = f"after row {row}" if row else "at the start"
-    return InputError(
-        f"{FINEWEB}: cannot be read {where}: {type(error).__name__}: {one_line(first)[:300]}; "
-        "check the network, or give files to --input"
-    )
+    name = f"{DATASET} {which.config}, revision {revision or 'unknown'}"
+    return name, kind, (), (Source(DATASET, 0, read),)
 
 
 def _files(inputs: Sequence[str]) -> Parts:
-    paths = [path for given in inputs for path in _expand(given)]
-    if not paths:
+    found = [file for given in inputs for file in (_remote(given) if is_remote(given) else _local(given))]
+    if not found:
         raise InputError("no input; give --input a file or a glob")
-    files: list[SourceFile] = []
     sources: list[Source] = []
-    seen: dict[tuple[int, int], str] = {}
-    for path in paths:
-        reader = _reader(path)
+    seen: dict[object, str] = {}
+    for file, identity in found:
+        reader = _reader(file.path)
+        if identity in seen:
+            also = "" if seen[identity] == file.path else f" (first as {one_line(seen[identity])})"
+            raise InputError(f"{one_line(file.path)} is given twice{also}; give each file once")
+        if (file.size if file.remote is None else file.remote.size) == 0:
+            raise _empty(file.path)
+        seen[identity] = file.path
+        sources.append(Source(file.path, file.size, partial(_read_file, file, reader)))
+    files = tuple(file for file, _ in found)
+    size = f"{sum(file.size for file in files) / 1e6:,.1f} MB"
+    if not all(file.size for file in files):
+        size = f"{size} and files whose server does not tell" if len(files) > 1 else "size unknown"
+    first, last = one_line(files[0].path), one_line(files[-1].path)
+    name = first if len(files) == 1 else f"{len(files)} files, {first} … {last}"
+    return f"{name} ({size})", {"kind": "files"}, files, tuple(sources)
+
+
+Found = tuple[SourceFile, object]
+"""A file, and what is the same when the same file is given twice."""
+
+
+def _local(given: str) -> Iterator[Found]:
+    for path in _expand(given):
+        _reader(path)
         found = _stat(path)
-        inode = (found.st_dev, found.st_ino)
-        if inode in seen:
-            also = "" if seen[inode] == path else f" (first as {one_line(seen[inode])})"
-            raise InputError(f"{one_line(path)} is given twice{also}; give each file once")
-        if found.st_size == 0:
-            raise _empty(path)
-        seen[inode] = path
-        file = SourceFile(path, found.st_size, found.st_mtime_ns)
-        files.append(file)
-        sources.append(Source(path, file.size, partial(_read_file, file, reader)))
-    size = sum(file.size for file in files)
-    first, last = one_line(paths[0]), one_line(paths[-1])
-    name = first if len(paths) == 1 else f"{len(paths)} files, {first} … {last}"
-    return f"{name} ({size / 1e6:,.1f} MB)", {"kind": "files"}, tuple(files), tuple(sources)
+        yield SourceFile(path, found.st_size, found.st_mtime_ns), (found.st_dev, found.st_ino)
+
+
+def _remote(given: str) -> Iterator[Found]:
+    if not any(mark in public_name(given) for mark in "*?["):
+        _reader(public_name(given))  # before a server is asked
+    for file in expand(given):
+        yield SourceFile(file.name, file.size or 0, 0, file.version, file), file.name
+
+
+def _described(file: SourceFile) -> dict[str, object]:
+    """What a manifest keeps of a file."""
+    if file.remote is None:
+        return {"path": file.path, "size": file.size}
+    return {"path": file.path, "size": file.remote.size, "version": file.version or None}
 
 
 def _expand(given: str) -> list[str]:
@@ -287,6 +277,9 @@ def _read_file(file: SourceFile, reader: Reader, how: Reading) -> Iterator[Chunk
 
 def _same(file: SourceFile) -> None:
     """A corpus is the same at every reading, or says that it is not."""
+    if file.remote is not None:
+        file.remote.check()
+        return
     found = _stat(file.path)
     if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
         raise InputError(f"{one_line(file.path)}: changed since it was opened; start again")

@@ -23,6 +23,7 @@ def build_json(report: BuildReport) -> str:
             "output": str(report.output),
             "seconds": report.seconds,
             "reused_parts": report.reused_parts,
+            "reused_shards": report.reused_shards,
             "manifest": report.manifest,
         }
     )
@@ -54,6 +55,10 @@ def build_text(report: BuildReport) -> str:
     ]
     if len(manifest.source.bad_documents) > 20:
         lines.append(f"  … all {len(manifest.source.bad_documents):,} are in the manifest")
+    if report.reused_parts or report.reused_shards:
+        lines.append(
+            f"reused from an earlier run: {report.reused_parts:,} parts, {report.reused_shards:,} shards"
+        )
     lines.append("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items()))
     lines.append(f"next: tokenlab verify {report.output}")
     return "\n".join(lines)

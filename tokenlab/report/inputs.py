@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tokenlab.corpus import without_secrets
 from tokenlab.errors import InputError
 from tokenlab.manifest import MANIFEST_FILE, read_manifest
 from tokenlab.progress import Progress
@@ -49,7 +50,7 @@ def _documents(docs: Sequence[str] | None) -> list[tuple[str, Path]]:
 def _named(docs: Sequence[str] | None) -> list[Input]:
     """Documents that are no files here, such as `embedded`."""
     here = [name for name in docs or () if Path(name).exists() or glob.glob(name)]
-    return [Input("documents", name, None, None) for name in docs or () if name not in here]
+    return [Input("documents", without_secrets(name), None, None) for name in docs or () if name not in here]
 
 
 def _digests(files: Sequence[tuple[str, Path]], progress: Progress) -> list[Input]:
