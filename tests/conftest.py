@@ -12,13 +12,14 @@ import zstandard
 from hypothesis import settings
 
 from tests.foreign_case import copied, originals
+from tests.trainer_case import tiny_dataset
 from tokenlab.corpus import open_corpus
 from tokenlab.inspection import NamedScheme
 from tokenlab.scheme import Scheme
 from tokenlab.scheme_spec import open_scheme_spec
 from tokenlab.vocabulary import EMBEDDED_VAL_DOCS, sample_training_documents, train_vocabulary
 
-__all__ = ["copied", "originals"]
+__all__ = ["copied", "originals", "tiny_dataset"]
 
 # The same examples in every run: a failure is a finding, never weather.
 settings.register_profile("tokenlab", derandomize=True, deadline=None)

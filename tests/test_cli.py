@@ -105,6 +105,18 @@ def test_flags_are_frozen() -> None:
         ],
         "schemes": ["--json"],
         "audit": ["--dataset", "--json"],
+        "train": [
+            "--config",
+            "--force",
+            "--json",
+            "--output",
+            "--preset",
+            "--seconds",
+            "--seed",
+            "--steps",
+            "--train-bytes",
+        ],
+        "eval": ["--context", "--dataset", "--isolated", "--json", "--stride", "--trust-code"],
         "export": ["--force", "--json", "--layout", "--output"],
         "import": [
             "--byte-table",
@@ -132,6 +144,8 @@ def test_help_is_instant_and_teaches() -> None:
         ("audit",),
         ("import",),
         ("export",),
+        ("train",),
+        ("eval",),
     ):
         result = tokenlab(*command, "--help")
         assert result.returncode == 0

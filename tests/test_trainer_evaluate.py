@@ -1,0 +1,150 @@
+"""The evaluator against a scorer of one target at a time, and its own proof of coverage."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shards import FORMATS, write_shard
+from tests.test_trainer_model import shaken
+from trainer import evaluate as evaluator
+from trainer.data import Dataset, open_dataset
+from trainer.errors import DataError, RunFailure, TrainerError
+from trainer.evaluate import evaluate
+from trainer.model import Baseline, ModelShape
+from trainer.windows import Coverage, cut_windows
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_dataset: Path) -> Dataset:
+    return open_dataset(tiny_dataset)
+
+
+@pytest.fixture(scope="module")
+def model(dataset: Dataset) -> Baseline:
+    torch.set_num_threads(1)
+    return shaken(ModelShape(vocab_size=dataset.manifest.vocab_size, layers=2, dim=16, heads=2, kv_heads=1))
+
+
+def one_by_one(model: Baseline, tokens: list[int], context: int, stride: int) -> list[float]:
+    """Nats of every token of a segment but the first, each from a forward pass of its own."""
+    nats = []
+    for target in range(1, len(tokens)):
+        begin = max(0, math.ceil((target - context) / stride)) * stride
+        with torch.no_grad():
+            logits = model.logits(model.hidden(torch.tensor([tokens[begin:target]]))[0, -1])
+        nats.append(-float(torch.log_softmax(logits.double(), 0)[tokens[target]]))
+    return nats
+
+
+@pytest.mark.parametrize(("context", "stride"), [(16, 16), (16, 5), (9, 1), (200, 70)])
+def test_a_stream_equals_brute_force(dataset: Dataset, model: Baseline, context: int, stride: int) -> None:
+    split = dataset.split("val")
+    tokens = split.tokens.read(0, len(split.tokens)).tolist()
+    nats = one_by_one(model, tokens, context, stride)
+    result = evaluate(model, dataset, context=context, stride=stride, batch_tokens=200)
+    bos = [n for n, token in zip(nats, tokens[1:], strict=True) if token == tokens[0]]
+    assert result.score.nats == pytest.approx(sum(nats), rel=1e-6)
+    assert result.score.nats_bos == pytest.approx(sum(bos), rel=1e-6)
+    assert (result.score.targets, result.score.targets_bos) == (len(tokens) - 1, 7)
+    assert result.score.source_bytes == dataset.manifest.splits["val"].source_bytes
+    starts = split.document_starts()
+    for document, (begin, end) in enumerate(zip(starts, [*starts[1:], len(tokens)], strict=True)):
+        own = nats[max(0, begin - 1) : end - 1]
+        assert result.nats[document] == pytest.approx(sum(own), rel=1e-6)
+        assert result.nats_bos[document] == pytest.approx(own[0] if document else 0.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(("context", "stride"), [(16, 5), (1_000, 1_000)])
+def test_isolated_documents_equal_brute_force(
+    dataset: Dataset, model: Baseline, context: int, stride: int
+) -> None:
+    split = dataset.split("val")
+    result = evaluate(model, dataset, context=context, stride=stride, isolated=True, batch_tokens=300)
+    ends = [*split.document_starts()[1:], len(split.tokens)]
+    for document, (begin, end) in enumerate(zip(split.document_starts(), ends, strict=True)):
+        nats = one_by_one(model, split.tokens.read(int(begin), int(end)).tolist(), context, stride)
+        assert result.nats[document] == pytest.approx(sum(nats), rel=1e-6)
+    assert result.score.nats_bos == result.score.targets_bos == 0
+    assert result.score.targets == len(split.tokens) - 8
+    assert result.score.bpb == result.score.bpb_documents
+
+
+def test_the_size_of_batches_does_not_matter(dataset: Dataset, model: Baseline) -> None:
+    scores = [evaluate(model, dataset, context=16, stride=4, batch_tokens=n).score.nats for n in (16, 9_999)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-7)
+
+
+def test_document_bytes_are_the_source_s(dataset: Dataset, model: Baseline) -> None:
+    result = evaluate(model, dataset, context=64, stride=64)
+    starts = [*dataset.split("val").document_starts(), dataset.manifest.splits["val"].tokens]
+    assert result.charges.tolist() == (np.diff(starts) - 1).tolist()  # `bytes`: a token a byte
+
+
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=5),
+    st.integers(1, 12).flatmap(lambda c: st.tuples(st.just(c), st.integers(1, c))),
+)
+def test_windows_score_every_target_once(lengths: list[int], sizes: tuple[int, int]) -> None:
+    context, stride = sizes
+    ends = np.cumsum(lengths)
+    segments = np.stack([ends - lengths, ends], axis=1)[np.array(lengths) > 0]
+    windows = cut_windows(segments, context, stride) if len(segments) else np.zeros((0, 3), np.int64)
+    scored = sorted(i for _, end, first in windows.tolist() for i in range(first, end))
+    assert scored == [i for begin, end in segments.tolist() for i in range(begin, end - 1)]
+    for begin, end, first in windows.tolist():
+        assert 0 < end - begin <= context
+        assert first == begin or first - begin == context - stride
+
+
+def test_a_stride_beyond_the_context_is_refused() -> None:
+    for stride in (0, 5):
+        with pytest.raises(TrainerError, match="between 1 and the context"):
+            cut_windows(np.array([[0, 10]]), 4, stride)
+
+
+def test_coverage_fails_on_a_gap_and_on_a_repeat() -> None:
+    expected = np.array([False, True, True, True])
+    coverage = Coverage(expected)
+    coverage.add(np.array([1, 3]))
+    with pytest.raises(RunFailure, match=r"did not score token 2 \(1 in all\)"):
+        coverage.check()
+    with pytest.raises(RunFailure, match="scored token 3 twice"):
+        coverage.add(np.array([2, 3]))
+    with pytest.raises(RunFailure, match="scored token 2 twice"):
+        Coverage(expected).add(np.array([2, 2]))
+    against = Coverage(expected)
+    against.add(np.arange(4))
+    with pytest.raises(RunFailure, match="against the plan, token 0"):
+        against.check()
+
+
+def test_an_evaluator_that_skips_the_tail_gives_no_score(
+    dataset: Dataset, model: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator, "cut_windows", lambda *a: cut_windows(*a)[:-1])
+    with pytest.raises(RunFailure, match="did not score token"):
+        evaluate(model, dataset, context=16, stride=16)
+
+
+def test_a_sidecar_that_charges_bos_or_another_sum_is_refused(tmp_path: Path, tiny_dataset: Path) -> None:
+    for at, message in ((0, "charges BOS"), (1, "sums to")):
+        copy = tmp_path / str(at)
+        shutil.copytree(tiny_dataset, copy)
+        manifest = json.loads((copy / "manifest.json").read_text())
+        record = manifest["splits"]["val"]["shards"][0]["sidecar"]
+        charges = open_dataset(copy).split("val").charges().read(0, 500).astype("<u2")
+        charges[at] += 1
+        record["sha256"] = write_shard(copy / record["file"], FORMATS["uint16"], 500, [charges])
+        (copy / "manifest.json").write_text(json.dumps(manifest))
+        changed = open_dataset(copy)
+        with pytest.raises(DataError, match=message):
+            evaluator.document_charges(changed.split("val"), changed.split("val").document_starts())

@@ -1,0 +1,87 @@
+"""Batches of training rows: blocks of consecutive documents in an order drawn by seed.
+
+The split is cut into blocks of `block_documents` documents; each epoch is a permutation of the
+blocks, and rows of `context` tokens are cut from the tokens in that order, each row's last target
+being the next row's first input (as the published loader cuts its stream). Documents are the unit,
+so that datasets of the same documents in other tokenizers are read in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data import Split
+
+
+class Batches:
+    """An endless sequence of batches over a split; the same arguments give the same sequence."""
+
+    def __init__(self, split: Split, *, rows: int, context: int, block_documents: int, seed: int) -> None:
+        self._split = split
+        self._rows, self._context = rows, context
+        self._block = block_documents
+        self._seed = seed
+        self._blocks = -(-split.record.documents // block_documents)
+        self.epoch = 0
+        self._order = self._permutation(0)
+        self._index = 0
+        self._at, self._end = self._extent(0)
+        self._carried = self._take(1)
+
+    def next(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Inputs and targets, int64[rows, context] each."""
+        tokens = np.concatenate([self._carried, self._take(self._rows * self._context)])
+        self._carried = tokens[-1:]
+        shape = (self._rows, self._context)
+        return tokens[:-1].reshape(shape), tokens[1:].reshape(shape)
+
+    def skip(self, batches: int) -> None:
+        """Go on as if `next` had been called so often; reads one token."""
+        left = batches * self._rows * self._context
+        if left:
+            self._advance(left - 1)
+            self._carried = self._take(1)
+
+    def order_sha256(self) -> str:
+        """Digest of the order of blocks (little-endian int64) in the epochs begun so far."""
+        digest = hashlib.sha256()
+        for epoch in range(self.epoch + 1):
+            digest.update(self._permutation(epoch).astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._blocks)
+
+    def _extent(self, index: int) -> tuple[int, int]:
+        first = int(self._order[index]) * self._block
+        last = min(first + self._block, self._split.record.documents)
+        return self._split.document_start(first), self._split.document_start(last)
+
+    def _next_block(self) -> None:
+        self._index += 1
+        if self._index == self._blocks:
+            self.epoch, self._index = self.epoch + 1, 0
+            self._order = self._permutation(self.epoch)
+        self._at, self._end = self._extent(self._index)
+
+    def _take(self, count: int) -> NDArray[np.int64]:
+        parts = []
+        while count:
+            if self._at == self._end:
+                self._next_block()
+            stop = min(self._at + count, self._end)
+            parts.append(self._split.tokens.read(self._at, stop))
+            count -= stop - self._at
+            self._at = stop
+        return np.concatenate(parts)
+
+    def _advance(self, count: int) -> None:
+        while count:
+            if self._at == self._end:
+                self._next_block()
+            step = min(count, self._end - self._at)
+            count -= step
+            self._at += step

@@ -1,0 +1,157 @@
+"""The exact evaluator: nats of every validation target once, over the sidecar's source bytes.
+
+Logits are float32 as the model gives them; log-probabilities and all sums are float64. Two modes:
+
+- stream: the split is one stream; every token but the first is a target, BOS included, and a
+  window may reach back into the document before (the contest's evaluator);
+- isolated: each document by itself; BOS is context only and never a target.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from tokenlab.accounting.bpb import Score, score_documents
+from trainer.data import Dataset, Split, Values
+from trainer.errors import DataError
+from trainer.windows import Coverage, cut_windows
+
+BATCH_TOKENS = 16_384
+"""Inputs a forward pass; with fewer, small models on a CPU wait for Python, with more they leave
+the cache."""
+LOGIT_ROWS = 4_096
+"""Targets whose logits are held at once: 8,192 ids in float64 are 268 MB."""
+
+
+class Scorable(Protocol):
+    """What the evaluator needs of a model."""
+
+    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
+        """ids int64[batch, time] -> [batch, time, dim]; causal."""
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """[n, dim] -> float32[n, vocab_size]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A score and what it is made of. Arrays have one value a document, in order: nats of its
+    targets (the BOS that opens it included), nats of that BOS, and charged bytes."""
+
+    score: Score
+    nats: NDArray[np.float64]
+    nats_bos: NDArray[np.float64]
+    charges: NDArray[np.int64]
+
+
+def evaluate(
+    model: Scorable,
+    dataset: Dataset,
+    *,
+    context: int,
+    stride: int,
+    isolated: bool = False,
+    device: torch.device | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+) -> Evaluation:
+    """Score a model on the validation split in windows of `context` tokens moved by `stride`.
+
+    Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact."""
+    split = dataset.split("val")
+    starts = split.document_starts()
+    charges = document_charges(split, starts)
+    ends = np.append(starts[1:], len(split.tokens))
+    stream = np.array([[0, len(split.tokens)]], np.int64)
+    windows = cut_windows(np.stack([starts, ends], axis=1) if isolated else stream, context, stride)
+    expected = np.ones(len(split.tokens), np.bool_)
+    expected[starts if isolated else starts[:1]] = False
+    coverage = Coverage(expected)
+    nats = np.zeros(len(starts))
+    nats_bos = np.zeros(len(starts))
+    scorer = _Scorer(model, split.tokens, device or torch.device("cpu"))
+    for batch in _batches(windows, batch_tokens):
+        targets, target_nats = scorer.score(batch)
+        coverage.add(targets)
+        document = np.searchsorted(starts, targets, side="right") - 1
+        np.add.at(nats, document, target_nats)
+        opening = starts[document] == targets
+        np.add.at(nats_bos, document[opening], target_nats[opening])
+    coverage.check()
+    score = score_documents(
+        nats,
+        nats_bos,
+        charges,
+        targets=int(expected.sum()),
+        targets_bos=0 if isolated else len(starts) - 1,
+    )
+    return Evaluation(score=score, nats=nats, nats_bos=nats_bos, charges=charges)
+
+
+def document_charges(split: Split, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bytes charged to each document, int64, from the sidecar alone.
+
+    Raises DataError when there is none, or it does not sum to the manifest's figure."""
+    charges = split.charges()
+    values = charges.read(0, len(charges))
+    if values[starts].any():
+        raise DataError(f"the sidecar of {split.name} charges BOS; see `tokenlab verify`")
+    sums = np.add.reduceat(values, starts)
+    if int(sums.sum()) != split.record.charged_bytes:
+        raise DataError(
+            f"the sidecar of {split.name} sums to {int(sums.sum()):,}, the manifest says "
+            f"{split.record.charged_bytes:,}; see `tokenlab verify`"
+        )
+    return sums
+
+
+class _Scorer:
+    def __init__(self, model: Scorable, tokens: Values, device: torch.device) -> None:
+        self._model, self._tokens, self._device = model, tokens, device
+
+    @torch.inference_mode()
+    def score(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Targets (positions of tokens) and their nats; windows are padded on the right, which a
+        causal model does not see."""
+        width = int((windows[:, 1] - windows[:, 0]).max())
+        ids = np.zeros((len(windows), width + 1), np.int64)
+        for row, (begin, end, _) in enumerate(windows.tolist()):
+            ids[row, : end - begin + 1] = self._tokens.read(begin, end + 1)
+        position = windows[:, :1] + np.arange(width)
+        scored = (position >= windows[:, 2:]) & (position < windows[:, 1:2])
+        tokens = torch.from_numpy(ids).to(self._device)
+        chosen = torch.from_numpy(scored).to(self._device)
+        with precision(self._device):
+            hidden = self._model.hidden(tokens[:, :-1])[chosen]
+            wanted = tokens[:, 1:][chosen]
+            parts = []
+            for at in range(0, len(wanted), LOGIT_ROWS):
+                logits = self._model.logits(hidden[at : at + LOGIT_ROWS]).double()
+                parts.append(F.cross_entropy(logits, wanted[at : at + LOGIT_ROWS], reduction="none"))
+        return position[scored] + 1, torch.cat(parts).cpu().numpy()
+
+
+def precision(device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 for matrix products on a GPU, float32 on a CPU, where bfloat16 is no faster."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
+def _batches(windows: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
+    """Windows of like length together, longest first."""
+    lengths = windows[:, 1] - windows[:, 0]
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    at = 0
+    while at < len(order):
+        rows = max(1, tokens // int(lengths[order[at]]))
+        batches.append(windows[order[at : at + rows]])
+        at += rows
+    return batches
