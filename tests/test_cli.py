@@ -356,7 +356,7 @@ def test_spread() -> None:
 
 def test_ctrl_c_leaves_a_resumable_build(tmp_path: Path) -> None:
     """One line, exit code 130, and the next run takes the finished parts over."""
-    texts = [f"document {n} " + "The NASA word " * 2000 for n in range(2200)]
+    texts = [f"document {n} " + "The NASA word " * 2000 for n in range(5000)]
     documents = write_jsonl(tmp_path / "docs.jsonl", texts)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "tokenlab", "build", "--scheme", "caseops", "--vocab-size", "290"]

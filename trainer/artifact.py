@@ -14,7 +14,6 @@ Loading never unpickles, and runs code that is not this package's only when told
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shutil
 import sys
 from dataclasses import asdict
@@ -168,12 +167,14 @@ def load(folder: Path, *, trust_code: bool = False) -> tuple[ArtifactRecord, Any
             )
     try:
         if trust_code:
-            about, tensors = _module(folder / "code/weights.py").decode(files["weights.bin"])
+            about, tensors = _module(folder / "code/weights.py", files["code/weights.py"]).decode(
+                files["weights.bin"]
+            )
         else:
             about, tensors = decode(files["weights.bin"])
     except (WeightsError, ValueError) as error:
         raise TrainerError(f"{folder}/weights.bin: {error}") from error
-    module = _module(folder / "code/model.py")
+    module = _module(folder / "code/model.py", files["code/model.py"])
     model = module.build(module.ModelShape(**about["shape"]), seed=0)
     model.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in tensors.items()})
     return record, model.eval()
@@ -189,14 +190,13 @@ def _checked(folder: Path, record: ArtifactRecord, name: str) -> bytes:
     return content
 
 
-def _module(path: Path) -> ModuleType:
-    name = f"artifact_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+def _module(path: Path, content: bytes) -> ModuleType:
+    """The module of code that was checked: these bytes, not what lies at `path` (or compiled
+    beside it) by now."""
+    module = ModuleType(f"artifact_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    exec(compile(content, str(path), "exec"), module.__dict__)
     return module
 
 
