@@ -356,12 +356,19 @@ def test_spread() -> None:
 
 def test_ctrl_c_leaves_a_resumable_build(tmp_path: Path) -> None:
     """One line, exit code 130, and the next run takes the finished parts over."""
-    texts = [f"document {n} " + "The NASA word " * 2000 for n in range(5000)]
+    texts = [f"document {n} " + "The NASA word " * 2000 for n in range(3000)]
     documents = write_jsonl(tmp_path / "docs.jsonl", texts)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "tokenlab", "build", "--scheme", "caseops", "--vocab-size", "290"]
     command += ["--input", str(documents), "--val-docs", "2", "--output", str(out), "--workers", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell that starts tests in the background has them ignore Ctrl-C, and they would pass it on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     parts = tmp_path / "out.partial/parts"
     deadline = time.monotonic() + 60
     while not list(parts.rglob("*.part")) and time.monotonic() < deadline:
