@@ -53,7 +53,8 @@ class Muon:
     def step(self, rate: float, momentum: float) -> None:
         """parameter -= rate * sqrt(max(1, rows / columns)) * orthogonalized update."""
         for parameter, buffer in zip(self.parameters, self.momentum, strict=True):
-            assert parameter.grad is not None
+            if parameter.grad is None:
+                raise RuntimeError("step before backward: a parameter has no gradient")
             buffer.mul_(momentum).add_(parameter.grad)
             update = orthogonalize(parameter.grad.add(buffer, alpha=momentum))
             rows, columns = parameter.shape
@@ -83,7 +84,8 @@ class Adam:
         size = self.rate * multiplier / (1 - beta1 ** (index + 1))
         root = (1 - beta2 ** (index + 1)) ** 0.5
         for parameter, first, second in zip(self.parameters, self.first, self.second, strict=True):
-            assert parameter.grad is not None
+            if parameter.grad is None:
+                raise RuntimeError("step before backward: a parameter has no gradient")
             first.mul_(beta1).add_(parameter.grad, alpha=1 - beta1)
             second.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
             parameter.addcdiv_(first, second.sqrt().div_(root).add_(epsilon), value=-size)
