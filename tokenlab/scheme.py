@@ -110,12 +110,12 @@ class Scheme:
             maps.append(cuts)
         text = Ragged.concatenate(texts, np.uint8)
         texts.clear()
-        ids = self.segmenter.split(text)
+        ids, ends = self.segmenter.split_with_ends(text)
         charges = []
         unattributed = [np.zeros(0, np.int64)]
         for (start, stop), cuts in zip(slices, maps, strict=True):
             try:
-                charges.append(self.charge(ids.rows(start, stop), text.rows(start, stop), cuts))
+                charges.append(self._as_charges(cuts.charges(ends.rows(start, stop))))
             except EncodingError as error:
                 raise EncodingError(start + error.document, error.message) from error
             unattributed.append(cuts.unattributed(documents.rows(start, stop).lengths))

@@ -6,6 +6,7 @@ import numpy as np
 
 from tokenlab.ragged import Ragged
 from tokenlab.segment.segmenter import BOS
+from tokenlab.segment.spelling import cover
 
 FIRST_BYTE = 4
 
@@ -24,6 +25,11 @@ class ByteSegmenter:
     def split(self, text: Ragged) -> Ragged:
         """See `Segmenter.split`."""
         return Ragged(text.values.astype(np.uint32) + FIRST_BYTE, text.offsets)
+
+    def split_with_ends(self, text: Ragged) -> tuple[Ragged, Ragged]:
+        """See `Segmenter.split_with_ends`."""
+        ids = self.split(text)
+        return ids, cover(ids, self.token_bytes, text)
 
     def split_reference(self, text: Ragged) -> Ragged:
         """See `Segmenter.split_reference`."""

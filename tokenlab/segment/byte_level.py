@@ -18,6 +18,7 @@ import numpy as np
 from tokenlab.errors import InputError
 from tokenlab.ragged import Ragged
 from tokenlab.segment.gigatoken_encoder import BACKEND, GigatokenEncoder
+from tokenlab.segment.spelling import cover
 
 TOKENIZER_FILE = "tokenizer.json"
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
@@ -84,6 +85,11 @@ class ByteLevelSegmenter:
     def split(self, text: Ragged) -> Ragged:
         """See `Segmenter.split`."""
         return self._encoder.encode(text) if self._encoder else self.split_reference(text)
+
+    def split_with_ends(self, text: Ragged) -> tuple[Ragged, Ragged]:
+        """See `Segmenter.split_with_ends`."""
+        ids = self.split(text)
+        return ids, cover(ids, self.token_bytes, text)
 
     def split_reference(self, text: Ragged) -> Ragged:
         """See `Segmenter.split_reference`: `tokenizers` itself, without control tokens."""

@@ -30,6 +30,12 @@ class Segmenter(Protocol):
         """Ids (uint32) of each document of a uint8 batch of valid UTF-8."""
         ...
 
+    def split_with_ends(self, text: Ragged) -> tuple[Ragged, Ragged]:
+        """The ids, and for each the bytes of its document covered so far (int32).
+
+        Raises EncodingError, with the document's index, for one whose ids do not spell it."""
+        ...
+
     def split_reference(self, text: Ragged) -> Ragged:
         """The same ids from the slow, authoritative encoder."""
         ...

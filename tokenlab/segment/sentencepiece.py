@@ -25,6 +25,8 @@ from tokenlab.segment.gigatoken_encoder import (
 )
 from tokenlab.segment.segmenter import BOS, EOS, PAD, UNK
 from tokenlab.segment.sentencepiece_model import Piece, PieceKind, parse_model
+from tokenlab.segment.spelling import cover
+from tokenlab.segment.word_cache import WordCache
 
 METASPACE = "\u2581"
 MODEL_FILE = "sentencepiece.model"
@@ -58,6 +60,13 @@ class SentencePieceSegmenter:
     def _encoder(self) -> GigatokenEncoder:
         return GigatokenEncoder(sentencepiece_json(self.model))
 
+    def _encode(self, text: Ragged) -> Ragged:
+        return self._spelled(self._encoder.encode(text))
+
+    @cached_property
+    def _words(self) -> WordCache:
+        return WordCache(self.token_bytes, self._encode)
+
     @cached_property
     def _processor(self) -> Any:
         from sentencepiece import SentencePieceProcessor
@@ -66,7 +75,19 @@ class SentencePieceSegmenter:
 
     def split(self, text: Ragged) -> Ragged:
         """See `Segmenter.split`. Raises EncodingError for a character the model cannot spell."""
-        return self._spelled(self._encoder.encode(text)) if self.fast else self.split_reference(text)
+        if not self.fast:
+            return self.split_reference(text)
+        try:
+            return self._words.split(text)[0]
+        except EncodingError:  # ids that do not spell the text, which is not asked for here
+            return self._encode(text)
+
+    def split_with_ends(self, text: Ragged) -> tuple[Ragged, Ragged]:
+        """See `Segmenter.split_with_ends`."""
+        if self.fast:
+            return self._words.split(text)
+        ids = self.split_reference(text)
+        return ids, cover(ids, self.token_bytes, text)
 
     def split_reference(self, text: Ragged) -> Ragged:
         """See `Segmenter.split_reference`: SentencePiece itself, without its normaliser."""

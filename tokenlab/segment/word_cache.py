@@ -1,0 +1,164 @@
+"""A cache of words before a BPE encoder: what was encoded once is not encoded again.
+
+BPE merges two neighbours when together they are a piece. So where no piece of the vocabulary holds
+two bytes side by side, no merge ever joins what is left of that place with what is right of it: the
+text may be cut there, and the parts encoded one by one give the ids of the whole. With a vocabulary
+for English such places are before most spaces and around most punctuation. The parts are *words*
+here; a batch has few that were not seen before, and those go to the encoder in one call.
+
+A word's ids must spell it (`cover`) before it is entered, and it is found by comparing all of its
+bytes, so ids from the cache spell the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenlab.errors import EncodingError
+from tokenlab.ragged import Ragged, offsets_of
+from tokenlab.segment.spelling import cover
+
+FIRST_ENTRIES = 1 << 14
+MOST_ENTRIES = 1 << 20
+"""A full cache is emptied; 14 MB of English web text have some 60,000 words."""
+KEY_BYTES = 32
+"""Room for the bytes of words, for each entry that there is room for."""
+TABLE_FACTOR = 4
+"""Slots for each entry that there is room for, a power of 2."""
+SLACK = 4
+"""Tokens of a word that are written in one step, together with what follows them."""
+LENGTH = np.uint64(0xFFFFFFFF)
+
+
+def word_cuts(token_bytes: Ragged) -> NDArray[np.bool_]:
+    """Whether a word may begin between byte a and byte b, bool[65536] at a << 8 | b: no piece holds
+    them side by side, and b begins a character."""
+    text = token_bytes.values.astype(np.int64)
+    inside = np.ones(max(0, len(text) - 1), bool)
+    ends = token_bytes.offsets[1:-1]
+    inside[ends[(ends > 0) & (ends < len(text))] - 1] = False
+    cuts = np.ones((256, 256), bool)
+    cuts[text[:-1][inside], text[1:][inside]] = False
+    cuts[:, 0x80:0xC0] = False
+    return cuts.reshape(-1)
+
+
+class WordCache:
+    """Words and their tokens, kept from batch to batch; not for several threads at once."""
+
+    def __init__(
+        self, token_bytes: Ragged, encode: Callable[[Ragged], Ragged], most_entries: int = MOST_ENTRIES
+    ) -> None:
+        """`encode`: ids (uint32) of a uint8 batch, by BPE merges of the pieces that `token_bytes` spells."""
+        self._token_bytes = token_bytes
+        self._encode = encode
+        self._most = most_entries
+        self._cuts = word_cuts(token_bytes)
+        self._clear()
+
+    def split(self, text: Ragged) -> tuple[Ragged, Ragged]:
+        """Ids (uint32) of a uint8 batch, and for each the bytes of its document covered so far (int32).
+
+        Raises EncodingError, with the document's index, for one whose ids do not spell it.
+        """
+        try:
+            return self._split(text)
+        except EncodingError:
+            # It names a word; the whole batch at once names the document.
+            self._clear()
+            ids = self._encode(text)
+            return ids, cover(ids, self._token_bytes, text)
+
+    def _split(self, text: Ragged) -> tuple[Ragged, Ragged]:
+        from tokenlab.segment.word_cache_kernels import find
+
+        words = np.empty(len(text.values), np.uint32)
+        word_offsets = np.zeros(len(text) + 1, np.int64)
+        tokens: list[tuple[Ragged, Ragged]] = []
+        at = written = 0
+        emptied_for = -1
+        while at < len(text):
+            at, self._used, self._key_bytes = find(
+                text.values,
+                text.offsets,
+                at,
+                self._cuts,
+                self._table,
+                self._entries,
+                self._used,
+                self._keys,
+                self._key_bytes,
+                words,
+                word_offsets,
+                int(word_offsets[at]),
+            )
+            if at == len(text) or self._grow():
+                continue
+            # There is no room for the words of document `at`.
+            if written < at:
+                tokens.append(self._write(words, word_offsets[written : at + 1]))
+            elif emptied_for == at:
+                alone = text.rows(at, at + 1)
+                ids = self._encode(alone)
+                tokens.append((ids, cover(ids, self._token_bytes, alone)))
+                at += 1
+            written = emptied_for = at
+            word_offsets[at] = 0
+            self._clear()
+        if written < at:
+            tokens.append(self._write(words, word_offsets[written:]))
+        ids = Ragged.concatenate([part for part, _ in tokens], np.uint32)
+        return ids, Ragged.concatenate([part for _, part in tokens], np.int32)
+
+    def _clear(self) -> None:
+        self._entries = np.empty((min(FIRST_ENTRIES, self._most), 4), np.uint64)
+        self._table = np.zeros(TABLE_FACTOR * len(self._entries), np.uint32)
+        self._keys = np.empty(KEY_BYTES * len(self._entries), np.uint8)
+        self._used = self._known = self._key_bytes = 0
+        self._ids = np.zeros(SLACK, np.uint32)
+        self._ends = np.zeros(SLACK, np.int32)
+
+    def _grow(self) -> bool:
+        """Make room for twice as many words; False if there are as many as there may be."""
+        from tokenlab.segment.word_cache_kernels import enter
+
+        if len(self._entries) == self._most:
+            return False
+        more = min(2 * len(self._entries), self._most)
+        entries, keys = np.empty((more, 4), np.uint64), np.empty(KEY_BYTES * more, np.uint8)
+        entries[: self._used] = self._entries[: self._used]
+        keys[: self._key_bytes] = self._keys[: self._key_bytes]
+        self._entries, self._keys = entries, keys
+        self._table = np.zeros(TABLE_FACTOR * more, np.uint32)
+        enter(self._entries, self._used, self._keys, self._table)
+        return True
+
+    def _learn(self) -> None:
+        """Encode the words that were entered since the last call. Raises EncodingError."""
+        new = self._entries[self._known : self._used]
+        if not len(new):
+            return
+        offsets = offsets_of((new[:, 2] & LENGTH).astype(np.int64))
+        text = Ragged(self._keys[self._key_bytes - int(offsets[-1]) : self._key_bytes], offsets)
+        ids = self._encode(text)
+        ends = cover(ids, self._token_bytes, text)
+        kept = len(self._ids) - SLACK
+        self._ids = np.concatenate([self._ids[:kept], ids.values, np.zeros(SLACK, np.uint32)])
+        self._ends = np.concatenate([self._ends[:kept], ends.values, np.zeros(SLACK, np.int32)])
+        new[:, 2] |= ids.lengths.astype(np.uint64) << 32
+        new[:, 3] |= (kept + ids.offsets[:-1]).astype(np.uint64) << 32
+        self._known = self._used
+
+    def _write(self, words: NDArray[np.uint32], word_offsets: NDArray[np.int64]) -> tuple[Ragged, Ragged]:
+        """The tokens of documents by the offsets of their words."""
+        from tokenlab.segment.word_cache_kernels import count_tokens, write_tokens
+
+        self._learn()
+        count = count_tokens(words[word_offsets[0] : word_offsets[-1]], self._entries)
+        ids, ends = np.empty(count + SLACK, np.uint32), np.empty(count + SLACK, np.int32)
+        offsets = np.zeros(len(word_offsets), np.int64)
+        write_tokens(words, word_offsets, self._entries, self._ids, self._ends, ids, ends, offsets)
+        return Ragged(ids[:count], offsets), Ragged(ends[:count], offsets)
