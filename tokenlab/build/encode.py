@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from tokenlab.scheme import Scheme
 
 SAMPLE_DOCUMENT_BYTES = 1 << 14
 """Longest document of the comparison sample: the reference encoder is a hundred times slower."""
+
+BATCH_BYTES = 4 << 20
+"""Source text that is encoded at a time: its arrays are used again for the next, and the encoder's
+2 ms a call do not count."""
 
 VALIDATION_DIGESTS = "validation.digests"
 """File of the sha256 of every validation document, written before the first training part."""
@@ -47,37 +52,54 @@ class PartEncoder:
         keep = np.ones(len(part.documents), bool)
         if part.split == "train":
             keep = np.fromiter((row.tobytes() not in self._validation for row in digests), bool, len(digests))
-        kept = np.flatnonzero(keep)
         documents = part.documents.take(keep)
+        kept = np.flatnonzero(keep)
+        sampled = self._sample(part, documents)
         ledger = Ledger()
-        try:
-            encoded = self.scheme.encode_batch(documents)
-            ledger.post(documents.lengths, encoded.charges, encoded.unattributed)
-        except (EncodingError, ImbalanceError) as error:
-            what = error.message if isinstance(error, EncodingError) else str(error)
-            where = part.origin(int(kept[error.document]))
-            raise InputError(f"{where}: scheme {self.scheme.spec.name} cannot encode it: {what}") from error
-        self._compare_sample(part, documents, kept, encoded.ids)
-        starts = encoded.ids.offsets[:-1]
-        ids = np.insert(encoded.ids.values.astype(self.form.dtype), starts, self.scheme.segmenter.bos)
-        charges = np.insert(encoded.charges.values, starts, 0)
+        ids: list[NDArray[Any]] = [np.zeros(0, self.form.dtype)]
+        charges: list[NDArray[Any]] = []
+        for start, stop in documents.slices(BATCH_BYTES):
+            batch = documents.rows(start, stop)
+            try:
+                encoded = self.scheme.encode_batch(batch)
+                ledger.post(batch.lengths, encoded.charges, encoded.unattributed)
+            except (EncodingError, ImbalanceError) as error:
+                what = error.message if isinstance(error, EncodingError) else str(error)
+                where = part.origin(int(kept[start + error.document]))
+                raise InputError(
+                    f"{where}: scheme {self.scheme.spec.name} cannot encode it: {what}"
+                ) from error
+            if start <= sampled < stop:
+                where = part.origin(int(kept[sampled]))
+                self._compare(where, documents[sampled].tobytes(), encoded.ids[sampled - start])
+            ids.append(_opened(encoded.ids, self.scheme.segmenter.bos, self.form.dtype))
+            charges.append(_opened(encoded.charges, 0, encoded.charges.values.dtype))
         return write_part(self.folder, part, keep, ledger, ids, charges, digests)
 
-    def _compare_sample(
-        self, part: PartInput, documents: Ragged, kept: NDArray[np.int64], ids: Ragged
-    ) -> None:
-        """Compare one document of the part, seeded, with the reference encoder."""
+    def _sample(self, part: PartInput, documents: Ragged) -> int:
+        """One document of the part to be compared with the reference encoder, seeded; -1 for none."""
         short = np.flatnonzero(documents.lengths <= SAMPLE_DOCUMENT_BYTES)
         if not len(short):
-            return
-        d = int(short[np.random.default_rng((self.seed, part.number)).integers(len(short))])
-        expected, _ = self.scheme.encode_reference(documents[d].tobytes())
-        found = ids[d].tolist()
+            return -1
+        return int(short[np.random.default_rng((self.seed, part.number)).integers(len(short))])
+
+    def _compare(self, where: str, document: bytes, ids: NDArray[np.uint32]) -> None:
+        expected, _ = self.scheme.encode_reference(document)
+        found = ids.tolist()
         if found != expected:
             token = next(
                 (i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), len(expected)
             )
             raise TokenlabError(
-                f"{part.origin(int(kept[d]))}: the fast encoder differs from the reference at token {token} "
+                f"{where}: the fast encoder differs from the reference at token {token} "
                 f"({self.scheme.segmenter.backends}); the build is stopped, please report it"
             )
+
+
+def _opened(rows: Ragged, first: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The rows as one stream of `dtype`, each behind one value `first`."""
+    from tokenlab.build.encode_kernels import open_documents
+
+    out = np.empty(len(rows.values) + len(rows), dtype)
+    open_documents(rows.values, rows.offsets, first, out)
+    return out

@@ -195,11 +195,12 @@ def write_part(
     part: PartInput,
     keep: NDArray[np.bool_],
     ledger: Ledger,
-    ids: NDArray[Any],
-    charges: NDArray[np.uint16],
+    ids: list[NDArray[Any]],
+    charges: list[NDArray[np.uint16]],
     digests: NDArray[np.uint8],
 ) -> PartRecord:
-    """Write a part. `keep`: which of its documents were not dropped."""
+    """Write a part. `keep`: which of its documents were not dropped; `ids` (of one dtype) and
+    `charges` are arrays to be put together."""
     record = PartRecord(
         number=part.number,
         split=part.split,
@@ -211,7 +212,7 @@ def write_part(
         source_bytes=ledger.source_bytes,
         charged_bytes=ledger.charged_bytes,
         unattributed_bytes=ledger.unattributed_bytes,
-        id_bytes=ids.dtype.itemsize,
+        id_bytes=ids[0].dtype.itemsize,
         dropped=tuple(int(part.first + d) for d in np.flatnonzero(~keep)),
     )
     path = part_path(folder, part.number)
@@ -219,7 +220,7 @@ def write_part(
     described = msgspec.json.encode(record)
     digest = hashlib.sha256()
     with write_atomically(path) as file:
-        for array in (ids, charges, digests):
+        for array in (*ids, *charges, digests):
             data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
             digest.update(data)
             file.write(data)

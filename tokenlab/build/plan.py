@@ -20,7 +20,7 @@ from tokenlab.scheme_spec import SchemeSpec, open_scheme_spec
 from tokenlab.segment.segmenter import read_vocabulary_file
 from tokenlab.vocabulary import EMBEDDED_VAL_DOCS
 
-PART_BYTES = 32 << 20
+PART_BYTES = 24 << 20
 """Source bytes of a part, at most (a longer document is a part of its own)."""
 
 DIGEST_LETTERS = 16

@@ -75,13 +75,13 @@ class WordCache:
     def _split(self, text: Ragged) -> tuple[Ragged, Ragged]:
         from tokenlab.segment.word_cache_kernels import find
 
-        words = np.empty(len(text.values), np.uint32)
+        words = np.empty(len(text.values), np.uint64)
         word_offsets = np.zeros(len(text) + 1, np.int64)
         tokens: list[tuple[Ragged, Ragged]] = []
-        at = written = 0
+        at = written = bound = 0
         emptied_for = -1
         while at < len(text):
-            at, self._used, self._key_bytes = find(
+            at, self._used, self._key_bytes, more = find(
                 text.values,
                 text.offsets,
                 at,
@@ -95,21 +95,22 @@ class WordCache:
                 word_offsets,
                 int(word_offsets[at]),
             )
+            bound += more
             if at == len(text) or self._grow():
                 continue
             # There is no room for the words of document `at`.
             if written < at:
-                tokens.append(self._write(words, word_offsets[written : at + 1]))
+                tokens.append(self._write(words, word_offsets[written : at + 1], bound))
             elif emptied_for == at:
                 alone = text.rows(at, at + 1)
                 ids = self._encode(alone)
                 tokens.append((ids, cover(ids, self._token_bytes, alone)))
                 at += 1
             written = emptied_for = at
-            word_offsets[at] = 0
+            word_offsets[at] = bound = 0
             self._clear()
         if written < at:
-            tokens.append(self._write(words, word_offsets[written:]))
+            tokens.append(self._write(words, word_offsets[written:], bound))
         ids = Ragged.concatenate([part for part, _ in tokens], np.uint32)
         return ids, Ragged.concatenate([part for _, part in tokens], np.int32)
 
@@ -118,8 +119,7 @@ class WordCache:
         self._table = np.zeros(TABLE_FACTOR * len(self._entries), np.uint32)
         self._keys = np.empty(KEY_BYTES * len(self._entries), np.uint8)
         self._used = self._known = self._key_bytes = 0
-        self._ids = np.zeros(SLACK, np.uint32)
-        self._ends = np.zeros(SLACK, np.int32)
+        self._tokens = np.zeros(SLACK, np.uint64)
 
     def _grow(self) -> bool:
         """Make room for twice as many words; False if there are as many as there may be."""
@@ -145,20 +145,22 @@ class WordCache:
         text = Ragged(self._keys[self._key_bytes - int(offsets[-1]) : self._key_bytes], offsets)
         ids = self._encode(text)
         ends = cover(ids, self._token_bytes, text)
-        kept = len(self._ids) - SLACK
-        self._ids = np.concatenate([self._ids[:kept], ids.values, np.zeros(SLACK, np.uint32)])
-        self._ends = np.concatenate([self._ends[:kept], ends.values, np.zeros(SLACK, np.int32)])
+        kept = len(self._tokens) - SLACK
+        tokens = ids.values | ends.values.astype(np.uint64) << 32
+        self._tokens = np.concatenate([self._tokens[:kept], tokens, np.zeros(SLACK, np.uint64)])
         new[:, 2] |= ids.lengths.astype(np.uint64) << 32
         new[:, 3] |= (kept + ids.offsets[:-1]).astype(np.uint64) << 32
         self._known = self._used
 
-    def _write(self, words: NDArray[np.uint32], word_offsets: NDArray[np.int64]) -> tuple[Ragged, Ragged]:
-        """The tokens of documents by the offsets of their words."""
-        from tokenlab.segment.word_cache_kernels import count_tokens, write_tokens
+    def _write(
+        self, words: NDArray[np.uint64], word_offsets: NDArray[np.int64], bound: int
+    ) -> tuple[Ragged, Ragged]:
+        """The tokens, `bound` at most, of documents by the offsets of their words."""
+        from tokenlab.segment.word_cache_kernels import write_tokens
 
         self._learn()
-        count = count_tokens(words[word_offsets[0] : word_offsets[-1]], self._entries)
-        ids, ends = np.empty(count + SLACK, np.uint32), np.empty(count + SLACK, np.int32)
+        ids, ends = np.empty(bound + SLACK, np.uint32), np.empty(bound + SLACK, np.int32)
         offsets = np.zeros(len(word_offsets), np.int64)
-        write_tokens(words, word_offsets, self._entries, self._ids, self._ends, ids, ends, offsets)
+        write_tokens(words, word_offsets, self._entries, self._tokens, ids, ends, offsets)
+        count = int(offsets[-1])
         return Ragged(ids[:count], offsets), Ragged(ends[:count], offsets)
