@@ -17,7 +17,7 @@ from tokenlab.errors import EncodingError, InputError, TokenlabError
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 
-SAMPLE_DOCUMENT_BYTES = 1 << 14
+SAMPLE_DOCUMENT_BYTES = 1 << 12
 """Longest document of the comparison sample: the reference encoder is a hundred times slower."""
 
 BATCH_BYTES = 4 << 20

@@ -30,7 +30,7 @@ TABLE_FACTOR = 4
 """Slots for each entry that there is room for, a power of 2."""
 SLACK = 4
 """Tokens of a word that are written in one step, together with what follows them."""
-LENGTH = np.uint64(0xFFFFFFFF)
+LOW, LENGTH, SLOW = 0xFFFFFFFF, 0x7FFFFFFF, 0x80000000
 
 
 def word_cuts(token_bytes: Ragged) -> NDArray[np.bool_]:
@@ -118,7 +118,9 @@ class WordCache:
         self._entries = np.empty((min(FIRST_ENTRIES, self._most), 4), np.uint64)
         self._table = np.zeros(TABLE_FACTOR * len(self._entries), np.uint32)
         self._keys = np.empty(KEY_BYTES * len(self._entries), np.uint8)
-        self._used = self._known = self._key_bytes = 0
+        self._entries[0] = 0
+        self._used = self._known = 1
+        self._key_bytes = 0
         self._tokens = np.zeros(SLACK, np.uint64)
 
     def _grow(self) -> bool:
@@ -141,13 +143,15 @@ class WordCache:
         new = self._entries[self._known : self._used]
         if not len(new):
             return
-        offsets = offsets_of((new[:, 2] & LENGTH).astype(np.int64))
+        lengths = (new[:, 2] & np.uint64(LENGTH)).astype(np.int64)
+        offsets = offsets_of(lengths)
         text = Ragged(self._keys[self._key_bytes - int(offsets[-1]) : self._key_bytes], offsets)
         ids = self._encode(text)
         ends = cover(ids, self._token_bytes, text)
         kept = len(self._tokens) - SLACK
         tokens = ids.values | ends.values.astype(np.uint64) << 32
         self._tokens = np.concatenate([self._tokens[:kept], tokens, np.zeros(SLACK, np.uint64)])
+        new[lengths <= 16, 2] &= np.uint64(LENGTH)
         new[:, 2] |= ids.lengths.astype(np.uint64) << 32
         new[:, 3] |= (kept + ids.offsets[:-1]).astype(np.uint64) << 32
         self._known = self._used

@@ -5,15 +5,15 @@ compared byte by byte behind that. A document is taken in three steps without a 
 processor must guess: where words begin, then, BLOCK words at a time, their hashes, then the look-ups,
 whose loads do not wait for one another.
 
-An entry is four uint64:
+An entry is four uint64; the first one is none:
 
     0, 1   the first and the second eight bytes, little-endian, zeros behind the end
-    2      length in bytes; the number of its tokens << 32, 0 while they are not known
+    2      length in bytes, with SLOW if it is over 16 or its tokens are not known yet;
+           the number of its tokens << 32
     3      where the word begins in `keys`; where its tokens begin in `tokens` << 32
 
-A found word is one uint64: that of a known entry, where its tokens begin; its length << 32; their
-number << 48. Otherwise the number of the entry alone. A token is its id; the bytes of the word up to
-its end << 32.
+A found word is one uint64: where its tokens begin; its length << 32; their number << 48. Of a SLOW
+entry it is the number of the entry alone. A token is its id; the bytes of the word up to its end << 32.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenlab.jit import inlined, kernel
-from tokenlab.segment.word_cache import SLACK
+from tokenlab.segment.word_cache import LENGTH, LOW, SLACK, SLOW
 
 BLOCK = 128
-_LOW = 0xFFFFFFFF
-_LONGEST = 0xFFFF
 _FIRST_PRIME, _SECOND_PRIME = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 
 
@@ -103,7 +101,7 @@ def find(
 ) -> tuple[int, int, int, int]:
     """Look up the words of documents from `first_document` on, and enter those that are new.
 
-    `cuts` bool[65536]: whether a word may begin between two bytes. `table`: entry + 1 by slot, 0 where
+    `cuts` bool[65536]: whether a word may begin between two bytes. `table`: entry by slot, 0 where
     there is none. `words` gets each word from index `found` on, `word_offsets` where each document ends
     there. Returns (document where the cache was full, or their number; entries used; bytes of keys
     used; an upper bound of the tokens of the documents before).
@@ -112,7 +110,7 @@ def find(
     longest = np.diff(offsets).max()
     starts = np.empty(longest + 2, np.int32)
     lengths = np.empty(BLOCK, np.uint64)
-    known = np.empty(BLOCK, np.bool_)
+    found_now = np.empty(BLOCK, np.bool_)
     firsts = np.empty(BLOCK, np.uint64)
     seconds = np.empty(BLOCK, np.uint64)
     hashes = np.empty(BLOCK, np.uint64)
@@ -141,49 +139,50 @@ def find(
                     state = _hash_rest(text, at + 16, end, state)
                 lengths[w], firsts[w], seconds[w], hashes[w] = np.uint64(length), first, second, state
             for w in range(size):
-                # Right for nearly every word, without a branch: known, short, and in its own slot.
+                # Right for nearly every word, without a branch: known, and in its own slot.
                 entry = np.uint64(table[hashes[w] >> np.uint64(40) & mask])
-                row = entries[max(entry, np.uint64(1)) - np.uint64(1)]
-                tokens = row[2] >> np.uint64(32)
-                here = (row[0] == firsts[w]) & (row[1] == seconds[w]) & (entry != 0) & (tokens != 0)
-                here &= (row[2] & np.uint64(_LOW) == lengths[w]) & (lengths[w] <= np.uint64(16))
+                about, where = entries[entry, 2], entries[entry, 3]
+                differs = (entries[entry, 0] ^ firsts[w]) | (entries[entry, 1] ^ seconds[w])
+                found_now[w] = (differs | ((about & np.uint64(LOW)) ^ lengths[w])) == np.uint64(0)
+                tokens = about >> np.uint64(32)
                 words[np.uint64(n) + w] = (
-                    row[3] >> np.uint64(32) | lengths[w] << np.uint64(32) | tokens << np.uint64(48)
+                    where >> np.uint64(32) | lengths[w] << np.uint64(32) | tokens << np.uint64(48)
                 )
-                known[w] = here
-                bound_here += tokens * np.uint64(here)
+                bound_here += tokens
             for w in range(size):
-                if known[w]:
+                if found_now[w]:
                     continue
                 slot = hashes[w] >> np.uint64(40) & mask
                 length = np.int64(lengths[w])
                 at = start + np.int64(starts[np.uint64(block) + w])
                 while True:
                     entry = np.uint64(table[slot])
-                    if entry == 0:
+                    if entry == np.uint64(0):
                         if used == len(entries) or key_bytes + length > len(keys):
                             return d, used, key_bytes, bound
                         entries[used, 0], entries[used, 1] = firsts[w], seconds[w]
-                        entries[used, 2], entries[used, 3] = lengths[w], np.uint64(key_bytes)
-                        for k in range(length):
-                            keys[key_bytes + k] = text[at + k]
+                        entries[used, 2] = lengths[w] | np.uint64(SLOW)
+                        entries[used, 3] = np.uint64(key_bytes)
+                        keys[key_bytes : key_bytes + length] = text[at : at + length]
                         key_bytes += length
-                        used += 1
                         entry = np.uint64(used)
                         table[slot] = entry
+                        used += 1
                         break
-                    row = entries[entry - np.uint64(1)]
+                    row = entries[entry]
                     if (
-                        (row[0] == firsts[w])
-                        & (row[1] == seconds[w])
-                        & (row[2] & np.uint64(_LOW) == lengths[w])
+                        row[0] == firsts[w]
+                        and row[1] == seconds[w]
+                        and row[2] & np.uint64(LENGTH) == lengths[w]
+                        and (
+                            length <= 16
+                            or _same_rest(keys, np.int64(row[3] & np.uint64(LOW)), text, at, length)
+                        )
                     ):
-                        key = np.int64(row[3] & np.uint64(_LOW))
-                        if length <= 16 or _same_rest(keys, key, text, at, length):
-                            break
+                        break
                     slot = (slot + np.uint64(1)) & mask
-                words[np.uint64(n) + w] = entry - np.uint64(1)
-                bound_here += lengths[w]
+                words[np.uint64(n) + w] = entry
+                bound_here += max(lengths[w], entries[entry, 2] >> np.uint64(32))
             n += np.int64(size)
         bound += np.int64(bound_here)
         word_offsets[d + 1] = n
@@ -198,19 +197,19 @@ def _same_rest(keys: NDArray[np.uint8], key: int, text: NDArray[np.uint8], start
 
 @kernel
 def enter(entries: NDArray[np.uint64], used: int, keys: NDArray[np.uint8], table: NDArray[np.uint32]) -> None:
-    """Put the first `used` entries into an empty table."""
+    """Put the entries before `used` into an empty table."""
     mask = np.uint64(len(table) - 1)
-    for e in range(used):
+    for e in range(1, used):
         row = entries[e]
-        length = np.int64(row[2] & np.uint64(_LOW))
+        length = np.int64(row[2] & np.uint64(LENGTH))
         state = _hash(row[0], row[1])
         if length > 16:
-            key = np.int64(row[3] & np.uint64(_LOW))
+            key = np.int64(row[3] & np.uint64(LOW))
             state = _hash_rest(keys, key + 16, key + length, state)
         slot = (state >> np.uint64(40)) & mask
         while table[slot]:
             slot = (slot + np.uint64(1)) & mask
-        table[slot] = e + 1
+        table[slot] = e
 
 
 @kernel
@@ -233,12 +232,12 @@ def write_tokens(
             word = words[w]
             count = word >> np.uint64(48)
             if count:
-                source, length = word & np.uint64(_LOW), word >> np.uint64(32) & np.uint64(_LONGEST)
+                source, length = word & np.uint64(LOW), word >> np.uint64(32) & np.uint64(0xFFFF)
             else:
                 row = entries[word]
                 source, length, count = (
                     row[3] >> np.uint64(32),
-                    row[2] & np.uint64(_LOW),
+                    row[2] & np.uint64(LENGTH),
                     row[2] >> np.uint64(32),
                 )
             target = np.uint64(n)
