@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from measure import Measurement
+from numpy.typing import NDArray
 
 from shards import format_for_vocabulary
 from tokenlab.accounting.ledger import Ledger
 from tokenlab.build.assemble import plan_shards, write_planned_shard
+from tokenlab.build.encode import BATCH_BYTES, opened
 from tokenlab.build.parts import PartRecord, read_parts, write_part
 from tokenlab.build.plan import PART_BYTES, SHARD_TOKENS
 from tokenlab.corpus import document_digests, open_corpus
@@ -23,7 +25,7 @@ from tokenlab.ops.escape import Escape
 from tokenlab.ops.normalize import SentencePieceNormalizer
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import SLICE_BYTES, Scheme
-from tokenlab.segment.spelling import cover, spell
+from tokenlab.segment.spelling import spell
 
 T = TypeVar("T")
 
@@ -70,14 +72,15 @@ def _pass(
         part, _ = read
         digests = clock("sha256 of every document", document_digests, part.documents)
         ledger = Ledger()
-        split, charged = _encode(clock, part.documents, scheme, ledger)
-        starts = split.offsets[:-1]
-        narrow = split.values.astype(form.dtype)
-        ids = clock("BOS before each document", np.insert, narrow, starts, bos)
-        charges = clock("BOS before each document", np.insert, charged.values, starts, 0)
-        for start, stop in part.documents.slices(SLICE_BYTES):
-            batch, tokens = part.documents.rows(start, stop), split.rows(start, stop)
-            _others(clock, batch, tokens, scheme, normalizer)
+        ids: list[NDArray[Any]] = []
+        charges: list[NDArray[Any]] = []
+        for start, stop in part.documents.slices(BATCH_BYTES):
+            batch = part.documents.rows(start, stop)
+            split, charged = _encode(clock, batch, scheme, ledger)
+            ids.append(clock("BOS before each document", opened, split, bos, form.dtype))
+            charges.append(clock("BOS before each document", opened, charged, 0, charged.values.dtype))
+            for bounds in batch.slices(SLICE_BYTES):
+                _others(clock, batch.rows(*bounds), split.rows(*bounds), scheme, normalizer)
         keep = np.ones(len(part.documents), bool)
         records.append(
             clock(
@@ -99,19 +102,17 @@ def _pass(
     return sum(record.source_bytes for record in records)
 
 
-def _encode(clock: StageClock, part: Ragged, scheme: Scheme, ledger: Ledger) -> tuple[Ragged, Ragged]:
-    """`Scheme.encode_batch`, taken apart: kernels by slices, the encoder over the whole part."""
-    slices = list(part.slices(SLICE_BYTES))
-    rewritten = [clock(KERNEL, scheme.rewrite, part.rows(*bounds)) for bounds in slices]
+def _encode(clock: StageClock, batch: Ragged, scheme: Scheme, ledger: Ledger) -> tuple[Ragged, Ragged]:
+    """`Scheme.encode_batch`, taken apart: kernels by slices, the encoder over the whole batch."""
+    slices = list(batch.slices(SLICE_BYTES))
+    rewritten = [clock(KERNEL, scheme.rewrite, batch.rows(*bounds)) for bounds in slices]
     text = Ragged.concatenate([text for text, _ in rewritten], np.uint8)
-    ids = clock("encode: segmenter.split", scheme.segmenter.split, text)
+    ids, ends = clock("encode, ids spell the text", scheme.segmenter.split_with_ends, text)
     charges = []
-    for bounds, (text, cuts) in zip(slices, rewritten, strict=True):
-        tokens = ids.rows(*bounds)
-        ends = clock("cover: ids spell the text", cover, tokens, scheme.segmenter.token_bytes, text)
-        counted = clock("charges from the cut map", cuts.charges, ends)
+    for bounds, (_, cuts) in zip(slices, rewritten, strict=True):
+        counted = clock("charges from the cut map", cuts.charges, ends.rows(*bounds))
         charges.append(Ragged(clock("charges from the cut map", as_charges, counted.values), counted.offsets))
-        lengths = part.rows(*bounds).lengths
+        lengths = batch.rows(*bounds).lengths
         clock("ledger", ledger.post, lengths, charges[-1], cuts.unattributed(lengths))
     return ids, Ragged.concatenate(charges, np.uint16)
 

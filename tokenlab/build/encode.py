@@ -72,8 +72,8 @@ class PartEncoder:
             if start <= sampled < stop:
                 where = part.origin(int(kept[sampled]))
                 self._compare(where, documents[sampled].tobytes(), encoded.ids[sampled - start])
-            ids.append(_opened(encoded.ids, self.scheme.segmenter.bos, self.form.dtype))
-            charges.append(_opened(encoded.charges, 0, encoded.charges.values.dtype))
+            ids.append(opened(encoded.ids, self.scheme.segmenter.bos, self.form.dtype))
+            charges.append(opened(encoded.charges, 0, encoded.charges.values.dtype))
         return write_part(self.folder, part, keep, ledger, ids, charges, digests)
 
     def _sample(self, part: PartInput, documents: Ragged) -> int:
@@ -96,7 +96,7 @@ class PartEncoder:
             )
 
 
-def _opened(rows: Ragged, first: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def opened(rows: Ragged, first: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The rows as one stream of `dtype`, each behind one value `first`."""
     from tokenlab.build.encode_kernels import open_documents
 
