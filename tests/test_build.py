@@ -247,7 +247,6 @@ def test_the_sample_catches_an_encoder_that_errs(
     bpe = small_scheme("bpe")
     model = tmp_path / "bpe.model"
     model.write_bytes(bpe.segmenter.files["sentencepiece.model"])
-    segmenter = type(bpe.segmenter)
     byte_ids = {
         bytes([b]): i for b in range(256) for i in [bpe.segmenter.token_bytes.tobytes().index(bytes([b]))]
     }
@@ -256,6 +255,6 @@ def test_the_sample_catches_an_encoder_that_errs(
         rows = [[byte_ids[bytes([b])] for b in row] for row in text.tobytes()]
         return type(text).from_rows(rows, np.uint32)
 
-    monkeypatch.setattr(segmenter, "split", bytewise)
+    monkeypatch.setattr("tokenlab.segment.gigatoken_encoder.GigatokenEncoder.encode", bytewise)
     with pytest.raises(TokenlabError, match="the fast encoder differs from the reference at token"):
         make(tmp_path / "out", None, "bpe", tokenizer=model)

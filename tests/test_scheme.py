@@ -18,6 +18,7 @@ from tokenlab.ragged import Ragged
 from tokenlab.registry import scheme_names
 from tokenlab.scheme import PROBE, Scheme
 from tokenlab.scheme_spec import open_scheme_spec, parse_scheme
+from tokenlab.segment.spelling import cover
 from tokenlab.vocabulary import load_scheme, train_vocabulary
 
 Named = Callable[[str], Scheme]
@@ -432,8 +433,9 @@ def test_a_fingerprint_covers_what_decides_about_ids(
     changed["backend"].segmenter.backends = {"sentencepiece": "0.0.0"}
     # An encoder that changes its mind: the same text, spelled in single bytes.
     byte_ids = [caseops.segmenter.token_bytes.tobytes().index(bytes([byte])) for byte in range(256)]
-    changed["encoder"].segmenter.split = lambda text: Ragged(  # type: ignore[method-assign]
-        np.array(byte_ids, np.uint32)[text.values], text.offsets
+    changed["encoder"].segmenter.split_with_ends = lambda text: (  # type: ignore[method-assign]
+        ids := Ragged(np.array(byte_ids, np.uint32)[text.values], text.offsets),
+        cover(ids, caseops.segmenter.token_bytes, text),
     )
     parts = {
         "toml": "scheme_sha256",

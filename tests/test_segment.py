@@ -8,6 +8,7 @@ import random
 import struct
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,12 @@ from tokenlab.scheme import Scheme
 from tokenlab.scheme_spec import open_scheme_spec
 from tokenlab.segment.byte import ByteSegmenter
 from tokenlab.segment.byte_level import SPLIT_PATTERNS, ByteLevelSegmenter, train_byte_level
+from tokenlab.segment.gigatoken_encoder import GigatokenEncoder, sentencepiece_json
 from tokenlab.segment.segmenter import Segmenter
 from tokenlab.segment.sentencepiece import MODEL_FILE, SentencePieceSegmenter, train_sentencepiece
 from tokenlab.segment.sentencepiece_model import PieceKind, parse_model
 from tokenlab.segment.spelling import cover, cover_reference, ends, spell, spell_reference
+from tokenlab.segment.word_cache import WordCache, word_cuts
 from tokenlab.vocabulary import train_vocabulary
 
 # Every document of the first two; of the 20 MB of English, every ENGLISH_STEP-th of each set.
@@ -61,7 +64,10 @@ def assert_same_ids(segmenter: Segmenter, text: Ragged) -> Ragged:
     assert ids.values.dtype == expected.values.dtype == np.uint32
     different = ids.first_difference(expected)
     assert different is None, (bytes(text[different or 0]), ids[different or 0], expected[different or 0])
-    cover(ids, segmenter.token_bytes, text)
+    ends = cover(ids, segmenter.token_bytes, text)
+    for found, wanted in zip(segmenter.split_with_ends(text), (ids, ends), strict=True):
+        assert found.values.dtype == wanted.values.dtype
+        assert found.first_difference(wanted) is None
     return ids
 
 
@@ -173,6 +179,77 @@ def test_a_long_run_of_one_character(lossless: Scheme) -> None:
     assert_same_ids(
         lossless.segmenter, lossless.rewrite(batch(["a" * 20_001, " " * 20_001, "", "Z" * 999]))[0]
     )
+
+
+# --- the word cache ------------------------------------------------------------------------
+
+
+def word_cuts_reference(pieces: list[bytes]) -> set[tuple[int, int]]:
+    """Pairs of bytes between which a word may begin, in plain Python."""
+    inside = {pair for piece in pieces for pair in pairwise(piece)}
+    starts = [byte for byte in range(256) if not 0x80 <= byte < 0xC0]
+    return {(a, b) for a in range(256) for b in starts} - inside
+
+
+@given(pieces=st.lists(st.binary(max_size=5), max_size=20))
+def test_words_are_cut_where_no_piece_is(pieces: list[bytes]) -> None:
+    cuts = word_cuts(Ragged.from_bytes(pieces))
+    assert {(int(i) >> 8, int(i) & 0xFF) for i in np.flatnonzero(cuts)} == word_cuts_reference(pieces)
+
+
+def sentencepiece_of(scheme: Scheme) -> SentencePieceSegmenter:
+    assert isinstance(scheme.segmenter, SentencePieceSegmenter)
+    return scheme.segmenter
+
+
+def encode_plainly(segmenter: SentencePieceSegmenter) -> Callable[[Ragged], Ragged]:
+    return GigatokenEncoder(sentencepiece_json(segmenter.model)).encode
+
+
+@pytest.mark.parametrize("most", [1, 2, 300, 1 << 20])
+def test_a_cache_of_any_size(caseops: Scheme, most: int, embedded: list[bytes]) -> None:
+    """Grown, full and emptied in mid-batch, and too small for a document; words of every length."""
+    segmenter = sentencepiece_of(caseops)
+    encode = encode_plainly(segmenter)
+    cache = WordCache(segmenter.token_bytes, encode, most)
+    long = [b"", b"x" * 16 + b" " + b"x" * 17, b"x" * 17, b"ab" * 40_000 + b" b", b"ab" * 40_000 + b" a"]
+    text, _ = caseops.rewrite(Ragged.from_bytes([*embedded[:60], *long, *embedded[:30], b"", b"I"]))
+    for _ in range(2):
+        for found, wanted in zip(
+            cache.split(text),
+            (ids := encode(text), cover(ids, segmenter.token_bytes, text)),
+            strict=True,
+        ):
+            assert found.values.dtype == wanted.values.dtype
+            assert found.first_difference(wanted) is None
+
+
+@settings(max_examples=50)
+@given(batches=st.lists(odd_text.batches, max_size=4), most=st.integers(1, 40))
+def test_a_cache_of_any_text(caseops: Scheme, batches: list[list[str]], most: int) -> None:
+    segmenter = sentencepiece_of(caseops)
+    encode = encode_plainly(segmenter)
+    cache = WordCache(segmenter.token_bytes, encode, most)
+    for texts in batches:
+        text, _ = caseops.rewrite(batch(texts))
+        ids, ends = cache.split(text)
+        assert ids.first_difference(encode(text)) is None
+        assert ends.first_difference(cover(ids, segmenter.token_bytes, text)) is None
+
+
+def test_a_cache_names_the_document_whose_ids_do_not_spell_it(caseops: Scheme) -> None:
+    segmenter = sentencepiece_of(caseops)
+    encode = encode_plainly(segmenter)
+
+    def lossy(text: Ragged) -> Ragged:
+        return encode(Ragged.from_bytes([row.replace(b"q", b"") for row in text.tobytes()]))
+
+    cache = WordCache(segmenter.token_bytes, lossy)
+    for _ in range(2):
+        with pytest.raises(EncodingError, match="do not spell") as caught:
+            cache.split(batch(["one two", "three", "quite", "four"]))
+        assert caught.value.document == 2
+    assert cache.split(batch(["one two"]))[0].first_difference(encode(batch(["one two"]))) is None
 
 
 # --- models that the fast encoder must leave to SentencePiece ------------------------------

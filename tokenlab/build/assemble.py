@@ -69,32 +69,32 @@ def write_planned_shard(
     plan: ShardPlan, *, parts: Path, output: Path, form: ShardFormat, bos: int, sidecar: bool
 ) -> ShardRecord:
     """Write a shard, and its byte sidecar if asked for, from the part files."""
-    documents = charged = 0
-
-    def ids() -> Iterator[NDArray[Any]]:
-        nonlocal documents
-        for chunk in _copy(plan, parts, lambda part: part.ids):
-            documents += int(np.count_nonzero(chunk == bos))
-            yield chunk
-
-    def charges() -> Iterator[NDArray[Any]]:
-        nonlocal charged
-        for chunk in _copy(plan, parts, lambda part: part.charges):
-            charged += int(chunk.sum(dtype=np.int64))
-            yield chunk
-
+    documents, charged = _totals(plan, parts, bos)
     file = shard_name(plan.split, plan.index)
-    sha256 = write_shard(output / file, form, plan.tokens, ids())
+    sha256 = write_shard(output / file, form, plan.tokens, _copy(plan, parts, lambda part: part.ids))
     record = None
     if sidecar:
         name = f"{SIDECAR_FOLDER}/{sidecar_name(plan.split, plan.index)}"
-        record = SidecarRecord(name, write_shard(output / name, FORMATS["uint16"], plan.tokens, charges()))
-    else:
-        for _ in charges():
-            pass
+        charges = _copy(plan, parts, lambda part: part.charges)
+        record = SidecarRecord(name, write_shard(output / name, FORMATS["uint16"], plan.tokens, charges))
     return ShardRecord(
         file=file, documents=documents, tokens=plan.tokens, bytes=charged, sha256=sha256, sidecar=record
     )
+
+
+def _totals(plan: ShardPlan, parts: Path, bos: int) -> tuple[int, int]:
+    """Documents that begin in a shard, and bytes charged to its tokens; counted where the shard
+    has some tokens of a part only, else from the part's record."""
+    documents = charged = 0
+    for r in plan.ranges:
+        part = open_part(parts, r.number)
+        if r.stop - r.start == part.record.tokens:
+            documents += part.record.documents
+            charged += part.record.charged_bytes
+        else:
+            documents += int(np.count_nonzero(part.ids[r.start : r.stop] == bos))
+            charged += int(part.charges[r.start : r.stop].sum(dtype=np.int64))
+    return documents, charged
 
 
 def _copy(plan: ShardPlan, parts: Path, kind: Callable[[Part], NDArray[Any]]) -> Iterator[NDArray[Any]]:

@@ -27,7 +27,7 @@ MOST_ENTRIES = 1 << 20
 KEY_BYTES = 32
 """Room for the bytes of words, for each entry that there is room for."""
 TABLE_FACTOR = 4
-"""Slots for each entry that there is room for, a power of 2."""
+"""Slots for each entry that there is room for, at least."""
 SLACK = 4
 """Tokens of a word that are written in one step, together with what follows them."""
 LOW, LENGTH, SLOW = 0xFFFFFFFF, 0x7FFFFFFF, 0x80000000
@@ -116,7 +116,7 @@ class WordCache:
 
     def _clear(self) -> None:
         self._entries = np.empty((min(FIRST_ENTRIES, self._most), 4), np.uint64)
-        self._table = np.zeros(TABLE_FACTOR * len(self._entries), np.uint32)
+        self._table = _empty_table(len(self._entries))
         self._keys = np.empty(KEY_BYTES * len(self._entries), np.uint8)
         self._entries[0] = 0
         self._used = self._known = 1
@@ -134,7 +134,7 @@ class WordCache:
         entries[: self._used] = self._entries[: self._used]
         keys[: self._key_bytes] = self._keys[: self._key_bytes]
         self._entries, self._keys = entries, keys
-        self._table = np.zeros(TABLE_FACTOR * more, np.uint32)
+        self._table = _empty_table(more)
         enter(self._entries, self._used, self._keys, self._table)
         return True
 
@@ -168,3 +168,8 @@ class WordCache:
         write_tokens(words, word_offsets, self._entries, self._tokens, ids, ends, offsets)
         count = int(offsets[-1])
         return Ragged(ids[:count], offsets), Ragged(ends[:count], offsets)
+
+
+def _empty_table(entries: int) -> NDArray[np.uint32]:
+    """A table of a power of 2 slots."""
+    return np.zeros(1 << (TABLE_FACTOR * entries - 1).bit_length(), np.uint32)
