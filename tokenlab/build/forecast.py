@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from shards import format_for_vocabulary
 from tokenlab.build.parts import PartInput
 from tokenlab.build.plan import Plan
 from tokenlab.errors import EncodingError, TokenlabError
+from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 
 SAMPLE_BYTES = 1 << 22
@@ -56,15 +58,15 @@ class Forecast:
 def forecast(
     plan: Plan, scheme: Scheme, ahead: Sequence[tuple[PartInput, int]], workers: int
 ) -> Forecast | None:
-    """Estimate from the parts read ahead: encodes one batch for the rate, twice, because the
-    first time compiles. None without a part, or where its text cannot be encoded."""
+    """Estimate from the parts read ahead: encodes two batches, the second for the rate, because the
+    first compiles. None without a part, or where its text cannot be encoded."""
     if not ahead:
         return None
     documents = ahead[-1][0].documents
-    batch = documents.rows(*next(documents.slices(SAMPLE_BYTES)))
-    tokens, seconds = 0, 0.0
+    batch, tokens, seconds = documents, 0, 0.0
     try:
-        for _ in range(2):
+        for bounds in _first_and_second(documents):
+            batch = documents.rows(*bounds)
             begin = time.perf_counter()
             tokens = len(scheme.encode_batch(batch).ids.values) + len(batch)
             seconds = time.perf_counter() - begin
@@ -79,6 +81,12 @@ def forecast(
         output = total_tokens * (token_bytes + (2 if plan.options.train_bytes else 0))
         working = output + total_tokens * (token_bytes + 2)
     return Forecast(total, tokens / size, workers * size / seconds, output, working)
+
+
+def _first_and_second(documents: Ragged) -> list[tuple[int, int]]:
+    """Two batches, of other text where there is enough."""
+    bounds = list(itertools.islice(documents.slices(SAMPLE_BYTES), 2))
+    return bounds if len(bounds) == 2 else 2 * bounds
 
 
 def _source_bytes(plan: Plan, ahead: Sequence[tuple[PartInput, int]]) -> int | None:

@@ -6,14 +6,24 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 
 from tokenlab.build.engine import Item, Job, Result
+from tokenlab.build.parcel import Label, Parcel, open_parcel
 from tokenlab.errors import TokenlabError
 from tokenlab.memory import keep_freed_memory
+
+WARM = "tokenlab.build.warm"
+
+
+def start_ahead() -> None:
+    """Let the process from which workers are forked start now, beside what is still to be done here."""
+    # Not forked from this process: numba and the encoders have threads that a fork would break.
+    multiprocessing.set_forkserver_preload([WARM])
+    forkserver.ensure_running()
 
 
 class LocalEngine:
@@ -24,6 +34,7 @@ class LocalEngine:
         self._job = job
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
+        self._parcels: set[Parcel] = set()
 
     def submit(self, work: Callable[[Job, Item], Result], item: Item) -> Callable[[], Result]:
         """Start a task, or do it."""
@@ -31,15 +42,14 @@ class LocalEngine:
             result = work(self._job, item)
             return lambda: result
         if self._pool is None:
-            # Spawned, not forked: numba and the encoders have threads that a fork would break.
+            start_ahead()
             self._pool = ProcessPoolExecutor(
-                self._workers,
-                multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
-                initargs=(os.getpid(),),
+                self._workers, multiprocessing.get_context("forkserver"), initializer=_start_worker
             )
+        parcel = Parcel(item)
+        self._parcels.add(parcel)
         try:
-            future = self._pool.submit(work, self._job, item)
+            future = self._pool.submit(_work_on, work, self._job, parcel.label)
         except BrokenProcessPool as error:
             raise _killed() from error
 
@@ -48,6 +58,9 @@ class LocalEngine:
                 return future.result()
             except BrokenProcessPool as error:
                 raise _killed() from error
+            finally:
+                self._parcels.discard(parcel)
+                parcel.discard()
 
         return wait
 
@@ -55,6 +68,12 @@ class LocalEngine:
         """Wait for the tasks that run; those that wait are dropped."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        for parcel in self._parcels:
+            parcel.discard()
+
+
+def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:
+    return work(job, open_parcel(label))
 
 
 def _killed() -> TokenlabError:
@@ -64,13 +83,14 @@ def _killed() -> TokenlabError:
     )
 
 
-def _start_worker(parent: int) -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     keep_freed_memory()
 
 
-def _die_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)

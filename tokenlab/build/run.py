@@ -18,6 +18,7 @@ from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
 from tokenlab.build.forecast import forecast
 from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_parts
 from tokenlab.build.plan import Plan
+from tokenlab.build.pool import start_ahead
 from tokenlab.build.prepare import store_scheme
 from tokenlab.build.record import make_manifest, source_digests
 from tokenlab.build.tasks import ShardTask, assemble_shard, encode_part, forget_scheme, use_scheme
@@ -111,6 +112,8 @@ class _Build:
         return BuildReport(self.options.output, manifest, self.seconds, self.reused_parts, self.reused_shards)
 
     def _build(self) -> None:
+        if self._likely_many_parts():
+            start_ahead()
         with self._stage("vocabulary"):
             self.progress.start("vocabulary", None, "B")
             scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
@@ -147,6 +150,13 @@ class _Build:
             ):
                 with write_atomically(self.job.dataset / name) as file:
                     file.write(content)
+
+    def _likely_many_parts(self) -> bool:
+        """Whether local workers will be started, as far as the sizes of the input files tell."""
+        if self.options.engine.name != "local" or self.options.workers == 1:
+            return False
+        on_disk = sum(file.size for file in self.plan.corpus.files)
+        return 2 * on_disk >= FEW_PARTS * self.options.part_bytes
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
