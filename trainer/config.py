@@ -100,7 +100,7 @@ class EvaluationConfig(_Table, frozen=True, kw_only=True):
 class ArtifactConfig(_Table, frozen=True, kw_only=True):
     """How weights are stored; of `codecs` the smallest is taken."""
 
-    codecs: Annotated[tuple[Literal["none", "zlib", "lzma", "zstd"], ...], Meta(min_length=1)] = (
+    codecs: Annotated[tuple[Literal["none", "zlib", "lzma", "zstd", "brotli"], ...], Meta(min_length=1)] = (
         "zlib",
         "zstd",
     )

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from shards import write_atomically
 from trainer import checkpoint
-from trainer.artifact import ArtifactRecord, export
+from trainer.artifact import ArtifactRecord, check_codecs, export
 from trainer.batches import Batches
 from trainer.config import RunConfig
 from trainer.data import Dataset, Split, open_dataset
@@ -64,6 +64,7 @@ def train(config: RunConfig, say: Say, *, force: bool = False) -> Result:
     output = Path(config.output)
     dataset = open_dataset(Path(config.dataset))
     dataset.split("val").charges()  # refuse now what could not be scored in the end
+    check_codecs(config.artifact.codecs)
     identity = _identity(config, dataset)
     trainer = Trainer(config, dataset, identity)
     _prepare(output, force)
