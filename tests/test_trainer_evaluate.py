@@ -18,7 +18,7 @@ from tests.test_trainer_model import shaken
 from trainer import evaluate as evaluator
 from trainer.data import Dataset, open_dataset
 from trainer.errors import DataError, RunFailure, TrainerError
-from trainer.evaluate import evaluate
+from trainer.evaluate import evaluate, target_nats
 from trainer.model import Baseline, ModelShape
 from trainer.windows import Coverage, cut_windows
 
@@ -52,7 +52,7 @@ def test_a_stream_equals_brute_force(dataset: Dataset, model: Baseline, context:
     nats = one_by_one(model, tokens, context, stride)
     result = evaluate(model, dataset, context=context, stride=stride, batch_tokens=200)
     bos = [n for n, token in zip(nats, tokens[1:], strict=True) if token == tokens[0]]
-    assert result.score.nats == pytest.approx(sum(nats), rel=1e-6)
+    assert result.score.nats == pytest.approx(sum(nats), rel=1e-8)
     assert result.score.nats_bos == pytest.approx(sum(bos), rel=1e-6)
     assert (result.score.targets, result.score.targets_bos) == (len(tokens) - 1, 7)
     assert result.score.source_bytes == dataset.manifest.splits["val"].source_bytes
@@ -87,6 +87,25 @@ def test_document_bytes_are_the_source_s(dataset: Dataset, model: Baseline) -> N
     result = evaluate(model, dataset, context=64, stride=64)
     starts = [*dataset.split("val").document_starts(), dataset.manifest.splits["val"].tokens]
     assert result.charges.tolist() == (np.diff(starts) - 1).tolist()  # `bytes`: a token a byte
+
+
+@given(st.integers(0, 1_000), st.sampled_from([0.01, 1.0, 30.0]))
+def test_nats_are_those_of_a_float64_softmax(seed: int, size: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn((7, 300), generator=draw) * size
+    targets = torch.randint(0, 300, (7,), generator=draw)
+    exact = -torch.log_softmax(logits.double(), 1).gather(1, targets[:, None])[:, 0]
+    found = target_nats(logits, targets)
+    assert found.dtype == torch.float64
+    assert torch.allclose(found, exact, rtol=1e-8, atol=1e-7)
+
+
+def test_how_many_logits_are_held_does_not_matter(
+    dataset: Dataset, model: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate(model, dataset, context=16, stride=4)
+    monkeypatch.setattr(evaluator, "LOGITS", 1)
+    assert evaluate(model, dataset, context=16, stride=4).nats == pytest.approx(whole.nats, rel=1e-8)
 
 
 @given(
