@@ -116,7 +116,16 @@ def test_flags_are_frozen() -> None:
             "--steps",
             "--train-bytes",
         ],
-        "eval": ["--context", "--dataset", "--isolated", "--json", "--stride", "--trust-code"],
+        "eval": [
+            "--context",
+            "--context-bytes",
+            "--dataset",
+            "--isolated",
+            "--json",
+            "--stride",
+            "--stride-bytes",
+            "--trust-code",
+        ],
         "export": ["--force", "--json", "--layout", "--output"],
         "import": [
             "--byte-table",

@@ -14,12 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shards import FORMATS, write_shard
+from tests.command import refused, tokenlab
 from tests.test_trainer_model import shaken
 from trainer import evaluate as evaluator
+from trainer.artifact import export
 from trainer.data import Dataset, open_dataset
 from trainer.errors import DataError, RunFailure, TrainerError
 from trainer.evaluate import evaluate, target_nats
 from trainer.model import Baseline, ModelShape
+from trainer.scoring import score_artifact
 from trainer.windows import Coverage, cut_windows
 
 
@@ -167,3 +170,27 @@ def test_a_sidecar_that_charges_bos_or_another_sum_is_refused(tmp_path: Path, ti
         changed = open_dataset(copy)
         with pytest.raises(DataError, match=message):
             evaluator.document_charges(changed.split("val"), changed.split("val").document_starts())
+
+
+def test_windows_in_source_bytes(
+    tmp_path: Path, tiny_dataset: Path, dataset: Dataset, model: Baseline
+) -> None:
+    """They become the tokens that hold so many bytes on average, and the signature names those."""
+    export(tmp_path / "artifact", model, dataset, context=32)
+    record = dataset.manifest.splits["val"]
+    context, stride = (round(n * record.tokens / record.source_bytes) for n in (400, 90))
+    assert (context, stride) != (400, 90)
+    by_bytes = score_artifact(tmp_path / "artifact", tiny_dataset, context_bytes=400, stride_bytes=90)
+    by_tokens = score_artifact(tmp_path / "artifact", tiny_dataset, context=context, stride=stride)
+    assert by_bytes.score == by_tokens.score
+    assert f"|context={context}|stride={stride}|" in by_bytes.score.signature
+    assert "|context=32|stride=32|" in score_artifact(tmp_path / "artifact", tiny_dataset).score.signature
+    with pytest.raises(TrainerError, match="--context 5 and --context-bytes 6: give one of the two"):
+        score_artifact(tmp_path / "artifact", tiny_dataset, context=5, context_bytes=6)
+    both = ("--stride", 8, "--stride-bytes", 9)
+    answer = tokenlab("eval", tmp_path / "artifact", "--dataset", tiny_dataset, *both)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == "trainer: --stride 8 and --stride-bytes 9: give one of the two\n"
+    assert "0 is not in the range" in refused(
+        "eval", tmp_path, "--dataset", tiny_dataset, "--stride-bytes", 0
+    )

@@ -56,6 +56,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.dataset,
         context=options.context,
         stride=options.stride,
+        context_bytes=options.context_bytes,
+        stride_bytes=options.stride_bytes,
         isolated=options.isolated,
         device=options.device,
         threads=options.threads,
@@ -83,14 +85,22 @@ def _evaluation_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m trainer eval", description="Score an artifact.")
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--context", type=int)
-    parser.add_argument("--stride", type=int)
+    for name in ("--context", "--stride", "--context-bytes", "--stride-bytes"):
+        parser.add_argument(name, type=_count)
     parser.add_argument("--isolated", action="store_true")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--trust-code", action="store_true")
     parser.add_argument("--json", action="store_true")
     return parser
+
+
+def _count(text: str) -> int:
+    """A number of tokens or bytes, at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
 
 
 def _say(line: str) -> None:

@@ -68,16 +68,24 @@ def train(
     "eval",
     epilog="\b\nExamples:\n"
     "  tokenlab eval runs/a/artifact --dataset out/caseops --stride 64\n"
+    "  tokenlab eval runs/a/artifact --dataset out/caseops --context-bytes 400 --stride-bytes 200\n"
     "  tokenlab eval runs/a/artifact --dataset out/caseops --isolated --json",
 )
 def eval_(
     artifact: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact that `tokenlab train` made.")],
     dataset: Annotated[Path, typer.Option(metavar="DIR", help="The dataset whose validation is scored.")],
     stride: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens a window moves on [default: the context]")
+        int | None, typer.Option(metavar="N", min=1, help="Tokens a window moves on [default: the context]")
     ] = None,
     context: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens of a window [default: as trained]")
+        int | None, typer.Option(metavar="N", min=1, help="Tokens of a window [default: as trained]")
+    ] = None,
+    stride_bytes: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="--stride in source bytes, at the split's mean bytes a token."),
+    ] = None,
+    context_bytes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="--context in source bytes, likewise.")
     ] = None,
     isolated: Annotated[
         bool, typer.Option("--isolated", help="Each document by itself; BOS is never a target.")
@@ -89,9 +97,16 @@ def eval_(
 ) -> None:
     """Score an artifact on validation data, with nothing else at hand.
 
-    Every target is scored once; the bytes are the dataset's own sidecar's.
+    Every target is scored once; the bytes are the dataset's own sidecar's. Windows given in
+    source bytes are the same text for every tokenizer; the signature names their tokens.
     """
-    given = {"--dataset": dataset, "--stride": stride, "--context": context}
+    given = {
+        "--dataset": dataset,
+        "--stride": stride,
+        "--context": context,
+        "--stride-bytes": stride_bytes,
+        "--context-bytes": context_bytes,
+    }
     flags = ["--isolated"] * isolated + ["--trust-code"] * trust_code + ["--json"] * json
     _launch(["eval", str(artifact), *_spelled(given), *flags])
 
