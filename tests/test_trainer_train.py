@@ -82,6 +82,7 @@ def test_the_result(finished: tuple[Path, Result]) -> None:
         "config",
         "timing",
         "environment",
+        "units",
     ], "a frozen surface: change it by decision"
     assert result.training.steps == 12
     assert result.training.tokens == 12 * 64

@@ -34,9 +34,7 @@ def score_artifact(
     dataset do not belong together, or a length is given in both."""
     for name, tokens, count in (("context", context, context_bytes), ("stride", stride, stride_bytes)):
         if tokens is not None and count is not None:
-            raise TrainerError(
-                f"--{name} {tokens} and --{name}-bytes {count} are two forms of one; give one of them"
-            )
+            raise TrainerError(f"--{name} {tokens} and --{name}-bytes {count}: give one of the two")
     place = open_device(device, threads)
     dataset = open_dataset(dataset_folder)
     record, model = load(artifact, trust_code=trust_code)

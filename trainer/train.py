@@ -34,6 +34,7 @@ from trainer.data import Dataset, Split, open_dataset
 from trainer.devices import open_device
 from trainer.errors import RunFailure, TrainerError
 from trainer.evaluate import evaluate, precision
+from trainer.flops import model_flops_per_token
 from trainer.model import Baseline, ModelShape, build
 from trainer.muon import Optimizers, Rates
 from trainer.result import (
@@ -190,7 +191,7 @@ class Trainer:
         """The record of the finished run."""
         steps, tokens = self.progress.steps, self.progress.steps * self.config.batch.tokens
         manifest = self.dataset.manifest
-        per_byte = 6 * self.parameters / self.split.bytes_per_token
+        per_token = model_flops_per_token(self.model, self.config.batch.context)
         return Result(
             schema=SCHEMA,
             seed=self.config.seed,
@@ -215,7 +216,7 @@ class Trainer:
                 train_bytes=self.used(0).train_bytes,
                 first_loss=self.progress.losses[0],
                 last_loss=self.progress.losses[-1],
-                flops_per_byte=per_byte,
+                flops_per_byte=per_token / self.split.bytes_per_token,
             ),
             code_sha256=code_sha256(),
             config=self.config,
