@@ -126,6 +126,7 @@ def test_flags_are_frozen() -> None:
             "--stride-bytes",
             "--trust-code",
         ],
+        "report": ["--html", "--json", "--record"],
         "export": ["--force", "--json", "--layout", "--output"],
         "import": [
             "--byte-table",
@@ -155,6 +156,7 @@ def test_help_is_instant_and_teaches() -> None:
         ("export",),
         ("train",),
         ("eval",),
+        ("report",),
     ):
         result = tokenlab(*command, "--help")
         assert result.returncode == 0
