@@ -1,6 +1,6 @@
 """What the trainer costs beside plain PyTorch.
 
-    python benchmarks/trainer.py [DATASET] [--steps 4] [--repeat 3]
+    python benchmarks/trainer.py [DATASET] [--steps 10] [--repeat 3]
 
 One thread, CPU time, the nano model. Three parts: the harness against a bare loop over the same model, the
 loader against what training takes, and the evaluator against the two naive scorers of a sliding window:
@@ -54,7 +54,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", type=Path, nargs="?")
-    parser.add_argument("--steps", type=int, default=4, help="training steps of a measurement")
+    parser.add_argument("--steps", type=int, default=10, help="training steps of a measurement")
     parser.add_argument("--repeat", type=int, default=3, help="measurements of a row; the fastest counts")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -24,12 +24,10 @@ from trainer.data import Dataset, Split, Values
 from trainer.errors import DataError
 from trainer.windows import Coverage, cut_windows
 
-BATCH_TOKENS = 16_384
-"""Inputs a forward pass; with fewer, small models on a CPU wait for Python, with more they leave
-the cache."""
-LOGITS = 1 << 20
-"""Logits that are held at once: with more, a CPU's cache overflows (measured: 2.5 times the time)."""
-GPU_LOGITS = 1 << 25
+BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
+"""Inputs a forward pass; with fewer, a small model waits for Python, with more it leaves a CPU's cache."""
+HELD_LOGITS = {"cpu": 1 << 19, "cuda": 1 << 25}
+"""Logits held at once, for the same reason."""
 
 
 class Scorable(Protocol):
@@ -61,9 +59,10 @@ def evaluate(
     stride: int,
     isolated: bool = False,
     device: torch.device | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> Evaluation:
-    """Score a model on the validation split in windows of `context` tokens moved by `stride`.
+    """Score a model on the validation split in windows of `context` tokens moved by `stride`,
+    `batch_tokens` inputs at a time, or what suits the device.
 
     Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact."""
     split = dataset.split("val")
@@ -78,10 +77,9 @@ def evaluate(
     nats = np.zeros(len(starts))
     nats_bos = np.zeros(len(starts))
     place = device or torch.device("cpu")
-    held = GPU_LOGITS if place.type == "cuda" else LOGITS
-    rows = max(1, held // dataset.manifest.vocab_size)
+    rows = max(1, HELD_LOGITS[place.type] // dataset.manifest.vocab_size)
     scorer = _Scorer(model, split.tokens, place, rows)
-    for batch in _batches(windows, batch_tokens):
+    for batch in _batches(windows, batch_tokens or BATCH_TOKENS[place.type]):
         targets, target_nats = scorer.score(batch)
         coverage.add(targets)
         document = np.searchsorted(starts, targets, side="right") - 1
