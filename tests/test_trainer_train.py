@@ -248,7 +248,8 @@ def test_presets_and_overrides(tmp_path: Path) -> None:
     [
         ("[model]\nlayer = 3", r"unknown field `layer` - at `\$\.model`"),
         ("[budget]\nsteps = 0", r">= 1 - at `\$\.budget\.steps`"),
-        ("[batch]\nrows = 3\nmicro_rows = 2\n[budget]\nsteps=1", "multiple of batch.micro_rows"),
+        ("[batch]\nrows = 3\nbytes = 2\n[budget]\nsteps=1", "batch.rows and batch.bytes are one length"),
+        ("[run]\ndevice = 'gpu'\n[budget]\nsteps=1", r"at `\$\.run\.device`"),
         ("[evaluation]\nstride = 500\n[budget]\nsteps=1", "evaluation.stride 500 is more"),
         ('preset = "none"', "no preset 'none'; there are baseline, nano"),
         ("seed = 1", "no budget: give --steps"),

@@ -1,4 +1,7 @@
-"""`python -m trainer --config run.toml` trains; `python -m trainer eval ARTIFACT --dataset DIR` scores."""
+"""`python -m trainer --config run.toml` trains; `python -m trainer eval ARTIFACT --dataset DIR` scores.
+
+`torchrun --nproc_per_node N -m trainer --config run.toml` trains with N processes.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,17 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code: 0 done, 1 the run failed, 2 bad usage or input, 130 interrupted."""
+    """Exit code: 0 done, 1 the run failed, 2 bad usage or input, 130 interrupted.
+
+    Of several processes the first speaks for all in what all find; what one finds it says itself."""
     try:
         if arguments[:1] == ["eval"]:
             _evaluate(_evaluation_parser().parse_args(arguments[1:]))
         else:
             _train(_training_parser().parse_args(arguments))
     except TrainerError as error:
-        print(f"trainer: {' '.join(str(error).split())}", file=sys.stderr)
+        if first_speaks(error):
+            print(f"trainer: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"trainer: {error}", file=sys.stderr)

@@ -1,0 +1,98 @@
+"""The processes of one run: one, or as many as `torchrun` started, each with a device of its own.
+
+All of them hold the same weights. Each takes its rows of the same global batch, gradients are
+summed, and what depends on a clock or a signal is agreed on, so that all take the same decisions.
+The first process (rank 0) alone reads checkpoints and writes files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from trainer.errors import TrainerError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among `count`; `rank` is from 0, `local_rank` counts on this machine."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this one reads and writes files."""
+        return self.rank == 0
+
+    def share(self, rows: int) -> tuple[int, int]:
+        """The rows [start, stop) of a batch that are this process's. Raises TrainerError unless
+        all get as many."""
+        if rows % self.count:
+            below = rows // self.count * self.count
+            raise TrainerError(
+                f"batch.rows {rows} does not divide over {self.count} processes; take "
+                f"{below or self.count} or {below + self.count}, or with batch.bytes "
+                f"batch.row_multiple = {self.count}"
+            )
+        each = rows // self.count
+        return self.rank * each, (self.rank + 1) * each
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes."""
+        if self.count == 1:
+            return
+        pending = [torch.distributed.all_reduce(tensor, async_op=True) for tensor in tensors]
+        for work in pending:
+            work.wait()
+
+    def maximum(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The largest of each value over all processes; waits for all of them."""
+        if self.count == 1:
+            return list(values)
+        agreed = torch.tensor(values, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(agreed, torch.distributed.ReduceOp.MAX)
+        return agreed.tolist()
+
+    def broadcast(self, tensors: Sequence[Tensor], sources: Sequence[int]) -> None:
+        """Fill each tensor with that of the process it belongs to."""
+        if self.count == 1:
+            return
+        pending = [
+            torch.distributed.broadcast(tensor, source, async_op=True)
+            for tensor, source in zip(tensors, sources, strict=True)
+        ]
+        for work in pending:
+            work.wait()
+
+    def open(self, device: torch.device) -> None:
+        """Meet the other processes: over NCCL on GPUs, over gloo on CPUs."""
+        if self.count == 1:
+            return
+        where = {"device_id": device} if device.type == "cuda" else {}
+        torch.distributed.init_process_group("nccl" if where else "gloo", **where)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Leave the others."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def launched() -> Processes:
+    """What `torchrun` says in the environment; one process without it."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return Processes()
+    try:
+        return Processes(int(os.environ["RANK"]), count, int(os.environ["LOCAL_RANK"]))
+    except KeyError as error:
+        raise TrainerError(
+            f"WORLD_SIZE is {count} but {error.args[0]} is not set; start several processes with "
+            "`torchrun --nproc_per_node N -m trainer …`"
+        ) from error
