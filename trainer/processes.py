@@ -8,7 +8,9 @@ The first process (rank 0) alone reads checkpoints and writes files.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -96,3 +98,16 @@ def launched() -> Processes:
             f"WORLD_SIZE is {count} but {error.args[0]} is not set; start several processes with "
             "`torchrun --nproc_per_node N -m trainer …`"
         ) from error
+
+
+@contextmanager
+def as_one(kind: type[TrainerError] = TrainerError) -> Iterator[None]:
+    """For errors of this kind that all processes find alike: only the first raises it, the others
+    wait to be ended by `torchrun`, which ends all when it sees one end."""
+    try:
+        yield
+    except kind as error:
+        if os.environ.get("RANK", "0") == "0":
+            raise
+        time.sleep(10)
+        raise SystemExit(error.exit_code) from error

@@ -41,7 +41,7 @@ from trainer.evaluate import evaluate
 from trainer.loggers import Loggers, check_loggers
 from trainer.model import Baseline, ModelShape, build
 from trainer.muon import Optimizers, Rates
-from trainer.processes import Processes, launched
+from trainer.processes import Processes, as_one, launched
 from trainer.result import (
     SCHEMA,
     DatasetRecord,
@@ -68,22 +68,25 @@ def train(config: RunConfig, say: Say, *, force: bool = False) -> Result | None:
 
     Raises TrainerError when it cannot start, and RunFailure when it diverges or its artifact is
     too large."""
-    processes = launched()
-    dataset = open_dataset(Path(config.dataset))
-    dataset.split("val").charges()  # refuse now what could not be scored in the end
-    config = resolve(config, dataset)
-    check_loggers(config)
+    with as_one():
+        processes = launched()
+        dataset = open_dataset(Path(config.dataset))
+        dataset.split("val").charges()  # refuse now what could not be scored in the end
+        config = resolve(config, dataset)
+        processes.share(config.batch.rows)
+        check_loggers(config)
     with memory_errors(f"lower batch.micro_rows (now {config.batch.micro_rows}) or evaluation.context"):
         trainer = Trainer(config, dataset, _identity(config, dataset), processes)
-        if not processes.first:
-            say = _unsaid
         processes.open(trainer.device)
         if processes.first:
             _prepare(Path(config.output), force)
+        else:
+            say = _unsaid
         trainer.resume(say)
         if processes.first:
             _write_json(Path(config.output) / "config.json", config)
-        trainer.run(say)
+        with as_one(RunFailure):
+            trainer.run(say)
         processes.close()
         return _conclude(trainer, say) if processes.first else None
 
