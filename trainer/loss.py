@@ -55,7 +55,7 @@ class _SoftcapCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden, weight = ctx.saved_tensors
         return hidden * outer.to(hidden.dtype), weight * outer.to(weight.dtype), None, None, None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.model import Baseline
-from trainer.processes import Processes
+from trainer.processes import ALONE, Processes
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Chosen by Muon's author for slope at zero; singular values end in about 0.7..1.2, not at 1."""
@@ -46,7 +46,7 @@ class Muon:
     published; the momentum is kept whole by each, so that any one can write a checkpoint."""
 
     parameters: list[Tensor]
-    processes: Processes = Processes()
+    processes: Processes = ALONE
     momentum: list[Tensor] = field(default_factory=list)
     """One float32 buffer a parameter, of its shape."""
 
@@ -121,7 +121,7 @@ class Rates:
 class Optimizers:
     """The three groups of the baseline, stepped together."""
 
-    def __init__(self, model: Baseline, rates: Rates, processes: Processes = Processes()) -> None:
+    def __init__(self, model: Baseline, rates: Rates, processes: Processes = ALONE) -> None:
         self.rates = rates
         matrices, vectors = split_parameters(model)
         self.muon = Muon(matrices, processes)

@@ -12,12 +12,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed
 from torch import Tensor
 
 from trainer.errors import TrainerError
+
+PATIENCE = timedelta(hours=1)
+"""How long one waits for the others: the first scores the validation split alone."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,16 @@ class Processes:
             work.wait()
 
     def maximum(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """The largest of each value over all processes; waits for all of them."""
+        """The largest of each value over all processes."""
         if self.count == 1:
             return list(values)
         agreed = torch.tensor(values, dtype=torch.float64, device=device)
         torch.distributed.all_reduce(agreed, torch.distributed.ReduceOp.MAX)
         return agreed.tolist()
+
+    def wait(self, device: torch.device) -> None:
+        """Until all processes are here."""
+        self.maximum([0.0], device)
 
     def broadcast(self, tensors: Sequence[Tensor], sources: Sequence[int]) -> None:
         """Fill each tensor with that of the process it belongs to."""
@@ -77,8 +85,10 @@ class Processes:
         """Meet the other processes: over NCCL on GPUs, over gloo on CPUs."""
         if self.count == 1:
             return
-        where = {"device_id": device} if device.type == "cuda" else {}
-        torch.distributed.init_process_group("nccl" if where else "gloo", **where)  # type: ignore[arg-type]
+        gpu = device.type == "cuda"
+        torch.distributed.init_process_group(
+            "nccl" if gpu else "gloo", timeout=PATIENCE, device_id=device if gpu else None
+        )
 
     def close(self) -> None:
         """Leave the others."""
@@ -86,11 +96,14 @@ class Processes:
             torch.distributed.destroy_process_group()
 
 
+ALONE = Processes()
+
+
 def launched() -> Processes:
     """What `torchrun` says in the environment; one process without it."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        return Processes()
+        return ALONE
     try:
         return Processes(int(os.environ["RANK"]), count, int(os.environ["LOCAL_RANK"]))
     except KeyError as error:

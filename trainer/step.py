@@ -50,7 +50,7 @@ class Step:
             backend = "inductor" if self.device.type == "cuda" else "off"
         self._loss: Callable[[Baseline, Tensor, Tensor], Tensor] = training_loss
         if backend != "off":
-            self._loss = torch.compile(training_loss, backend=backend, dynamic=False)
+            self._loss = torch.compile(training_loss, backend=backend, dynamic=False, fullgraph=True)
         default = WARMUP_STEPS if backend != "off" else 0
         self._warmup_steps = machine.warmup_steps if machine.warmup_steps is not None else default
 

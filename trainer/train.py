@@ -41,7 +41,7 @@ from trainer.evaluate import evaluate
 from trainer.loggers import Loggers, check_loggers
 from trainer.model import Baseline, ModelShape, build
 from trainer.muon import Optimizers, Rates
-from trainer.processes import Processes, as_one, launched
+from trainer.processes import ALONE, Processes, as_one, launched
 from trainer.result import (
     SCHEMA,
     DatasetRecord,
@@ -132,7 +132,7 @@ class Trainer:
     """The training part of a run: model, optimizers, data, and how far they are."""
 
     def __init__(
-        self, config: RunConfig, dataset: Dataset, identity: str, processes: Processes = Processes()
+        self, config: RunConfig, dataset: Dataset, identity: str, processes: Processes = ALONE
     ) -> None:
         """`config` is resolved (trainer/sizes.py); `identity` is what a checkpoint must match."""
         self.config = config
@@ -227,6 +227,7 @@ class Trainer:
                     self.save()
                     saved = time.monotonic()
                 if stop:
+                    self.processes.wait(self.device)  # `torchrun` ends all when it sees one end
                     raise KeyboardInterrupt
         self.step.finish()
         progress.seconds = before + time.monotonic() - started
