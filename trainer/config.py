@@ -234,7 +234,8 @@ def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         below = merged.get(key, {})
         if isinstance(below, dict) and isinstance(value, dict):
-            merged[key] = {k: v for k, v in below.items() if k not in _replaced(key, value)} | value
+            void = _replaced(key, value)
+            merged[key] = {name: kept for name, kept in below.items() if name not in void} | value
         else:
             merged[key] = value
     return merged
