@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.command import tokenlab, write_jsonl
 from tests.trainer_case import texts, tiny_run
 from trainer.config import EITHER, RunConfig, load_config
-from trainer.data import Dataset, open_dataset
+from trainer.data import open_dataset
 from trainer.errors import RunFailure, TrainerError
 from trainer.sizes import resolve, rows_for_bytes, steps_for_bytes, tokens_for_bytes
 from trainer.train import train
@@ -90,15 +90,12 @@ def test_a_later_source_s_form_replaces_the_other(tmp_path: Path, tiny_dataset: 
     file = tmp_path / "run.toml"
     file.write_text('preset = "nano"\n[batch]\nbytes = 4000\n[evaluation]\nvalidate_every = 5\n')
     given = {"dataset": str(tiny_dataset), "output": "o", "evaluation": {"validate_every_bytes": 8000}}
-    config = resolve(load_config(file, given), open_dataset(tiny_dataset))
-    assert config.batch.rows == round(4000 / (128 * dataset_mean(tiny_dataset)))
-    assert config.evaluation.validate_every == round(8000 / (config.batch.tokens * dataset_mean(tiny_dataset)))
+    dataset = open_dataset(tiny_dataset)
+    mean = dataset.split("train").bytes_per_token
+    config = resolve(load_config(file, given), dataset)
+    assert config.batch.rows == round(4000 / (128 * mean))
+    assert config.evaluation.validate_every == round(8000 / (config.batch.tokens * mean))
     assert config.evaluation.stride == 64
-
-
-def dataset_mean(folder: Path) -> float:
-    dataset: Dataset = open_dataset(folder)
-    return dataset.split("train").bytes_per_token
 
 
 def test_windows_with_gaps_are_refused_after_resolving(tiny_dataset: Path) -> None:
