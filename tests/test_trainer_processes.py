@@ -118,9 +118,7 @@ def test_the_environment_of_torchrun(monkeypatch: pytest.MonkeyPatch, tiny_datas
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert launched().share(512) == (0, 64)
     given = {"dataset": str(tiny_dataset), "output": "o", "preset": "baseline", "batch": {"rows": 100}}
-    with pytest.raises(
-        TrainerError, match=r"batch\.rows 100 does not divide .* take 96 or 104"
-    ):
+    with pytest.raises(TrainerError, match=r"batch\.rows 100 does not divide .* take 96 or 104"):
         train(load_config(None, given), silent)
 
 
