@@ -113,7 +113,7 @@ def test_the_environment_of_torchrun(monkeypatch: pytest.MonkeyPatch, tiny_datas
     assert launched() == Processes()
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(TrainerError, match="LOCAL_RANK is not set; start several processes with"):
+    with pytest.raises(TrainerError, match="WORLD_SIZE is set, but not all of RANK, WORLD_SIZE, LOCAL_RANK"):
         launched()
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert launched().share(512) == (0, 64)

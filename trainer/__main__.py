@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import msgspec
 from trainer.config import load_config, presets
 from trainer.devices import memory_errors
 from trainer.errors import TrainerError
-from trainer.processes import as_one
+from trainer.processes import as_one, launched_rank
 from trainer.report import evaluation_text, result_text
 from trainer.scoring import score_artifact
 from trainer.train import train
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> int:
         else:
             _train(_training_parser().parse_args(arguments))
     except TrainerError as error:
-        rank = os.environ.get("RANK", "0")
+        rank = launched_rank()
         who = "trainer" if rank == "0" else f"trainer, process {rank}"
         print(f"{who}: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code

@@ -101,16 +101,23 @@ ALONE = Processes()
 
 def launched() -> Processes:
     """What `torchrun` says in the environment; one process without it."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         return ALONE
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     try:
-        return Processes(int(os.environ["RANK"]), count, int(os.environ["LOCAL_RANK"]))
-    except KeyError as error:
+        rank, count, local_rank = (int(os.environ[name]) for name in names)
+    except (KeyError, ValueError) as error:
         raise TrainerError(
-            f"WORLD_SIZE is {count} but {error.args[0]} is not set; start several processes with "
-            "`torchrun --nproc_per_node N -m trainer …`"
+            f"WORLD_SIZE is set, but not all of {', '.join(names)} to numbers; start several "
+            "processes with `torchrun --nproc_per_node N -m trainer …`"
         ) from error
+    return Processes(rank, count, local_rank)
+
+
+def launched_rank() -> str:
+    """This process's rank for messages, also where what `torchrun` said is wrong."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    return os.environ.get("RANK", "0") if several else "0"
 
 
 @contextmanager
@@ -120,7 +127,7 @@ def as_one(kind: type[TrainerError] = TrainerError) -> Iterator[None]:
     try:
         yield
     except kind as error:
-        if os.environ.get("RANK", "0") == "0":
+        if launched_rank() == "0":
             raise
         time.sleep(10)
         raise SystemExit(error.exit_code) from error
