@@ -62,7 +62,7 @@ def test_two_processes_are_one_with_doubled_accumulation(tmp_path: Path, tiny_da
     tables["artifact"] = {"cap_bytes": 1}
     process = torchrun(tmp_path, tables)
     _, errors = process.communicate(timeout=60)
-    assert "on 2 x cpu" in errors
+    assert "on cpu in 2 processes" in errors
     assert "over the cap of 1" in errors
     about, two = decode((output / "checkpoint.bin").read_bytes())
     one = stopped_after(tiny_dataset, tmp_path / "one", 5, micro_rows=1)

@@ -9,6 +9,7 @@ and warm-up as published in track_10min_16mb/2026-03-17_NaiveBaseline.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -47,6 +48,7 @@ class Muon:
 
     parameters: list[Tensor]
     processes: Processes = ALONE
+    orthogonalize: Callable[[Tensor], Tensor] = orthogonalize
     momentum: list[Tensor] = field(default_factory=list)
     """One float32 buffer a parameter, of its shape."""
 
@@ -65,7 +67,7 @@ class Muon:
             buffer.mul_(momentum).add_(parameter.grad)
             mine = owner == self.processes.rank
             update = parameter.grad.add(buffer, alpha=momentum)
-            updates.append(orthogonalize(update) if mine else torch.empty_like(update))
+            updates.append(self.orthogonalize(update) if mine else torch.empty_like(update))
         self.processes.broadcast(updates, owners)
         for parameter, update in zip(self.parameters, updates, strict=True):
             rows, columns = parameter.shape

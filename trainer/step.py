@@ -17,7 +17,7 @@ from trainer.devices import arithmetic
 from trainer.errors import RunFailure
 from trainer.loss import training_loss
 from trainer.model import Baseline
-from trainer.muon import Optimizers
+from trainer.muon import Optimizers, orthogonalize
 from trainer.processes import Processes
 
 DIVERGED = 3.0
@@ -51,6 +51,7 @@ class Step:
         self._loss: Callable[[Baseline, Tensor, Tensor], Tensor] = training_loss
         if backend != "off":
             self._loss = torch.compile(training_loss, backend=backend, dynamic=False, fullgraph=True)
+            optimizers.muon.orthogonalize = torch.compile(orthogonalize, backend=backend, dynamic=False)
         default = WARMUP_STEPS if backend != "off" else 0
         self._warmup_steps = machine.warmup_steps if machine.warmup_steps is not None else default
 
@@ -69,13 +70,13 @@ class Step:
             total += loss.detach()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         self._processes.sum([total, *gradients])
-        value = float(total)
+        self.optimizers.step(index, rate)
+        value = float(total)  # waits for a GPU, hence last
         if not value <= math.log(self.model.shape.vocab_size) + DIVERGED:
             raise RunFailure(
                 f"step {index + 1}: the loss is {value:.4g}, the run diverged; lower "
                 "rates.matrix_rate and rates.embedding_rate, or take more tokens a step"
             )
-        self.optimizers.step(index, rate)
         return value
 
     def warm_up(self, batches: Batches) -> float:

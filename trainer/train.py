@@ -331,8 +331,8 @@ class Trainer:
         return (
             f"training {self.parameters:,} parameters on {split.record.documents:,} documents, "
             f"{split.record.source_bytes:,} source bytes, {batch.tokens:,} tokens "
-            f"({batch.tokens * split.bytes_per_token:,.0f} bytes) a step, on "
-            f"{self.processes.count} x {self.device.type}"
+            f"({batch.tokens * split.bytes_per_token:,.0f} bytes) a step, on {self.device.type}"
+            + (f" in {self.processes.count} processes" if self.processes.count > 1 else "")
         )
 
     def _line(self, val_bpb: float | None) -> str:
