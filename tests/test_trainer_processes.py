@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import tomli_w
 
-from tests.test_trainer_train import silent, wait_for_steps
+from tests.test_trainer_train import metrics, silent, trained, wait_for_steps
 from tests.trainer_case import tiny_run
 from trainer.batches import Batches
 from trainer.config import load_config
@@ -41,16 +40,14 @@ def children(pid: int) -> list[int]:
 
 
 def losses(output: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in metrics(output)]
 
 
 def stopped_after(dataset: Path, output: Path, steps: int, micro_rows: int) -> dict[str, Any]:
-    """Parameters of one process after so many steps of the 9 that are planned."""
+    """All tensors of one process's checkpoint."""
     tables = tiny_run(dataset, output, steps=steps)
     tables["batch"]["micro_rows"] = micro_rows
-    output.mkdir()
-    trainer = Trainer(load_config(None, tables), open_dataset(dataset), "")
-    trainer.run(silent)
+    trained(tables)
     return decode((output / "checkpoint.bin").read_bytes())[1]
 
 
@@ -58,6 +55,7 @@ def test_two_processes_are_one_with_doubled_accumulation(tmp_path: Path, tiny_da
     output = tmp_path / "two"
     tables = tiny_run(tiny_dataset, output, steps=5)
     tables["run"]["checkpoint_seconds"] = 1e-6
+    tables["evaluation"]["validate_every"] = 3
     # Weights of a finished run are only kept rounded; too large for its cap, it leaves a checkpoint.
     tables["artifact"] = {"cap_bytes": 1}
     process = torchrun(tmp_path, tables)
@@ -68,6 +66,7 @@ def test_two_processes_are_one_with_doubled_accumulation(tmp_path: Path, tiny_da
     one = stopped_after(tiny_dataset, tmp_path / "one", 5, micro_rows=1)
     assert about["steps"] == 5
     assert losses(output) == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    assert [index for index, line in enumerate(metrics(output), 1) if "val_bpb" in line] == [3]
     assert two.keys() == one.keys()
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, atol=1e-5, err_msg=name)

@@ -26,6 +26,7 @@ from trainer.data import open_dataset
 from trainer.devices import memory_errors, open_device
 from trainer.errors import DataError, OutOfMemory, RunFailure, TrainerError
 from trainer.evaluate import evaluate
+from trainer.processes import Processes
 from trainer.result import Result
 from trainer.schedule import Used, multiplier, spent
 from trainer.scoring import score_artifact
@@ -455,10 +456,13 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
     assert open_device("cuda:1", 1) == torch.device("cuda", 1)
-    assert open_device("auto", 1, local_rank=1) == torch.device("cuda", 1)
+    assert open_device("auto", 1, Processes(5, 8, 1)) == torch.device("cuda", 1)
     assert open_device("cpu", 1) == torch.device("cpu")
-    with pytest.raises(TrainerError, match="no GPU 2 here: there are 2, counted from 0"):
-        open_device("cuda:2", 1)
+    for name, processes in (("cuda:2", Processes()), ("cuda", Processes(2, 4, 2))):
+        with pytest.raises(TrainerError, match="no GPU 2 here: there are 2, counted from 0"):
+            open_device(name, 1, processes)
+    with pytest.raises(TrainerError, match="cuda:1 is one GPU for 2 processes"):
+        open_device("cuda:1", 1, Processes(0, 2, 0))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

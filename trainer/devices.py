@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 
 from trainer.errors import OutOfMemory, TrainerError
+from trainer.processes import ALONE, Processes
 
 
-def open_device(name: str, threads: int, local_rank: int = 0) -> torch.device:
+def open_device(name: str, threads: int, processes: Processes = ALONE) -> torch.device:
     """The device called `auto`, `cpu`, `cuda` or `cuda:N`; sets the CPU threads of this process.
 
-    Of several processes on a machine each takes the GPU of its `local_rank`, unless N is given.
-    Raises TrainerError when there is no such device."""
+    Of several processes on a machine each takes the GPU of its local rank. Raises TrainerError
+    when there is no such device, or one for several."""
     torch.set_num_threads(threads)
     kind, _, number = name.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdecimal())):
@@ -24,7 +25,9 @@ def open_device(name: str, threads: int, local_rank: int = 0) -> torch.device:
         return torch.device("cpu")
     if not found:
         raise TrainerError('no CUDA GPU here; use --preset nano, or `device = "cpu"` under [run] in --config')
-    index = int(number) if number else local_rank
+    if number and processes.count > 1:
+        raise TrainerError(f'{name} is one GPU for {processes.count} processes; use `device = "cuda"`')
+    index = int(number) if number else processes.local_rank
     if index >= found:
         raise TrainerError(f"no GPU {index} here: there are {found}, counted from 0")
     torch.cuda.set_device(index)

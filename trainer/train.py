@@ -139,7 +139,7 @@ class Trainer:
         self.output = Path(config.output)
         self.processes = processes
         self.share = processes.share(config.batch.rows)
-        self.device = open_device(config.run.device, config.run.threads, processes.local_rank)
+        self.device = open_device(config.run.device, config.run.threads, processes)
         self.dataset = dataset
         self.split: Split = dataset.split("train")
         sizes = msgspec.structs.asdict(config.model)
@@ -196,9 +196,6 @@ class Trainer:
     def run(self, say: Say) -> None:
         """Train until the budget is spent. After Ctrl-C the step is finished and kept."""
         budget, progress = self.config.budget, self.progress
-        progress.warmup_seconds += self.step.warm_up(self._open_batches())
-        before = progress.seconds
-        started = said = saved = time.monotonic()
         say(self._opening())
         lines = self.output / "metrics.jsonl" if self.processes.first else Path(os.devnull)
         with (
@@ -206,6 +203,9 @@ class Trainer:
             Loggers(self.config, progress, enabled=self.processes.first) as loggers,
             _Interrupts() as interrupts,
         ):
+            progress.warmup_seconds += self.step.warm_up(self._open_batches())
+            before = progress.seconds
+            started = said = saved = time.monotonic()
             while not spent(budget, self.used(progress.seconds)):
                 rate = multiplier(budget, self.used(progress.seconds))
                 loss = self.step(self.batches.next(), progress.steps, rate)
@@ -229,8 +229,8 @@ class Trainer:
                 if stop:
                     self.processes.wait(self.device)  # `torchrun` ends all when it sees one end
                     raise KeyboardInterrupt
-        self.step.finish()
-        progress.seconds = before + time.monotonic() - started
+            self.step.finish()
+            progress.seconds = before + time.monotonic() - started
         self.save()
         say(f"loss {curve(progress.losses)}")
 
