@@ -70,8 +70,9 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What training used. `train_bytes` are source bytes, at the manifest's mean bytes a token;
-    `flops_per_byte` is the count of trainer/flops.py over them."""
+    """What training used. `train_bytes` are source bytes, at the manifest's mean bytes a token,
+    `batch_bytes` those of a step; `flops_per_byte` is the count of trainer/flops.py over them.
+    `processes` are those that finished it."""
 
     parameters: int
     steps: int
@@ -80,13 +81,18 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     first_loss: float
     last_loss: float
     flops_per_byte: float
+    batch_tokens: int
+    batch_bytes: float
+    processes: int
 
 
 class TimingRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Wall seconds. `training` includes data and checkpoints; `warmup` (compiling) is apart."""
+    """Wall seconds. `training` includes data, checkpoints and `validation` (scoring in between);
+    `warmup` (compiling) is apart."""
 
     training: float
     warmup: float
+    validation: float
     evaluation: float
     tokens_per_second: float
 

@@ -27,7 +27,9 @@ def train(
     ],
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="nano (a CPU, a minute) or baseline (a GPU, 600 s)."),
+        typer.Option(
+            metavar="NAME", help="nano (a CPU, a minute), micro (a CPU, minutes) or baseline (a GPU, 600 s)."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Settings that override the preset's.")
@@ -42,6 +44,16 @@ def train(
     train_bytes: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N source bytes seen.")
     ] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(metavar="N", help="Score the validation split every N steps.")
+    ] = None,
+    validate_every_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="The same, every N source bytes seen.")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files to OUTPUT/tensorboard.")
+    ] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Log to W&B; WANDB_MODE is honoured.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run at --output.")] = False,
     json: Json = False,
 ) -> None:
@@ -50,7 +62,8 @@ def train(
     The artifact (code, compressed weights, tokenizer) is scored in a fresh process. An
     interrupted run goes on at its last checkpoint when the same command is run again.
     Of --steps, --seconds and --train-bytes the first to be used up ends it; they replace the
-    preset's.
+    preset's. In --config batch, context, warm-up and warmdown may be given in source bytes.
+    Several GPUs: torchrun --nproc_per_node N -m trainer --dataset DIR --output DIR --preset NAME.
     """
     given = {
         "--preset": preset,
@@ -59,9 +72,12 @@ def train(
         "--steps": steps,
         "--seconds": seconds,
         "--train-bytes": train_bytes,
+        "--validate-every": validate_every,
+        "--validate-every-bytes": validate_every_bytes,
     }
     arguments = ["--dataset", str(dataset), "--output", str(output), *_spelled(given)]
-    _launch(arguments + ["--force"] * force + ["--json"] * json)
+    flags = ["--tensorboard"] * tensorboard + ["--wandb"] * wandb + ["--force"] * force + ["--json"] * json
+    _launch(arguments + flags)
 
 
 @app.command(
