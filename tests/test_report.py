@@ -30,7 +30,9 @@ from tokenlab.report.runs import read_run, read_runs
 from tokenlab.report.training import config_toml
 from tokenlab.report.training_page import training_page
 from trainer.config import RunConfig, load_config
+from trainer.data import open_dataset
 from trainer.scoring import score_artifact
+from trainer.sizes import resolve
 from trainer.train import train
 
 DRAWN = {"svg", "path", "line", "text", "g", "rect", "circle", "figure", "figcaption"}
@@ -136,6 +138,7 @@ def test_what_does_not_compare_is_not_averaged(seed1: Path, variant: Variant) ->
     for path, value, expected in (
         (("config", "model", "dim"), 32, "model.dim is 16, 32"),
         (("config", "run", "threads"), 2, "run.threads is 1, 2"),
+        (("config", "preset"), "nano", "preset is None, nano"),
         (("dataset", "manifest_sha256"), "0", "dataset.manifest_sha256 is"),
         (("code_sha256",), "0", "code_sha256 is"),
     ):
@@ -144,8 +147,9 @@ def test_what_does_not_compare_is_not_averaged(seed1: Path, variant: Variant) ->
             read_runs([seed1, other])
     with pytest.raises(InputError, match="both have seed 3"):
         read_runs([seed1, variant("same", lambda result: None)])
-    elsewhere = variant("elsewhere", set_("config", "dataset", value="elsewhere"))
-    assert [run.result.seed for run in read_runs([seed1, elsewhere])] == [1, 3]
+    for free in (("dataset",), ("output",), ("log", "wandb"), ("run", "checkpoint_seconds")):
+        other = variant("-".join(free), set_("config", *free, value="7" if len(free) == 1 else 7))
+        assert [run.result.seed for run in read_runs([seed1, other])] == [1, 3]
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path, variant: Variant) -> None:
@@ -222,7 +226,7 @@ def test_validation_while_training_is_drawn(variant: Variant) -> None:
         line["val_bpb"] = 5.0 - line["step"] / 10
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = parsed(training_page(read_runs([run]), ""))
-    assert "Validation, bits per byte" in page.text
+    assert "Validation, bits per byte (context and stride 16, BOS scored)" in page.text
     assert page.elements.count("circle") == 3
 
 
@@ -360,13 +364,29 @@ def test_what_a_record_says(tmp_path: Path, seeds: list[Path]) -> None:
     assert log.count("train_loss:") == 12
 
 
-def test_a_record_s_configuration_trains_the_same(tmp_path: Path, seed1: Path) -> None:
-    run = read_run(seed1)
+@pytest.mark.parametrize("in_bytes", [False, True])
+def test_a_report_s_configuration_is_the_run_s(
+    tmp_path: Path, seed1: Path, tiny_dataset: Path, variant: Variant, in_bytes: bool
+) -> None:
+    """Also where lengths were given in source bytes, of which result.json has both forms."""
+    dataset = open_dataset(tiny_dataset)
+
+    def change(result: dict[str, Any]) -> None:
+        if in_bytes:
+            tables = tiny_run(tiny_dataset, seed1)
+            tables["batch"] = {"bytes": 70, "context_bytes": 18, "micro_rows": 2}
+            tables["rates"] = {"momentum_bytes": 3_000}
+            tables["budget"] = {"train_bytes": 5_000, "warmdown_bytes": 900}
+            tables["evaluation"] = {"context_bytes": 19, "stride_bytes": 7, "validate_every_bytes": 2_000}
+            result["config"] = msgspec.to_builtins(resolve(load_config(None, tables), dataset))
+
+    run = read_run(variant("a", change))
     (tmp_path / "run.toml").write_text(config_toml(run))
     assert not {"dataset", "output", "seed"} & tomllib.loads(config_toml(run)).keys()
     config = run.result.config
     given = {key: config[key] for key in ("dataset", "output", "seed")}
-    assert load_config(tmp_path / "run.toml", given) == msgspec.convert(config, RunConfig)
+    again = resolve(load_config(tmp_path / "run.toml", given), dataset)
+    assert again == msgspec.convert(config, RunConfig)
 
 
 def test_a_record_is_whole_or_absent(

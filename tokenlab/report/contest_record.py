@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -183,7 +184,6 @@ def _readme(name: str, runs: Sequence[Run]) -> str:
         for r in (run.result for run in runs)
     ]
     commands = [again(run) for run in runs]
-    where = str(first.config["dataset"])
     return "\n".join(
         [
             f"# {name}",
@@ -213,7 +213,7 @@ def _readme(name: str, runs: Sequence[Run]) -> str:
             "To hold the logs against the dataset:",
             "",
             "```sh",
-            f"tokenlab audit . --dataset {where}",
+            shlex.join(["tokenlab", "audit", ".", "--dataset", runs[0].settings.dataset]),
             "```",
             "",
         ]

@@ -17,6 +17,8 @@ import msgspec
 from tokenlab.errors import InputError
 
 SCHEMA = "tokenlab-run-1"
+FREE = {"dataset", "output", "seed", "run.checkpoint_seconds"}
+"""Settings in which seeds of one experiment may differ, as in where else their metrics go."""
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +75,8 @@ class TrainingFacts(_Read, frozen=True, kw_only=True):
     first_loss: float
     last_loss: float
     flops_per_byte: float
+    batch_tokens: int
+    processes: int
 
 
 class TimingFacts(_Read, frozen=True, kw_only=True):
@@ -80,6 +84,7 @@ class TimingFacts(_Read, frozen=True, kw_only=True):
 
     training: float
     warmup: float
+    validation: float
     evaluation: float
     tokens_per_second: float
 
@@ -99,6 +104,29 @@ class EnvironmentFacts(_Read, frozen=True, kw_only=True):
     memory_bytes: int
     threads: int
     git: str | None
+
+
+class BudgetLimits(_Read, frozen=True, kw_only=True):
+    """When training ended, whichever came first."""
+
+    steps: int | None = None
+    seconds: float | None = None
+    train_bytes: int | None = None
+
+
+class ArtifactLimits(_Read, frozen=True, kw_only=True):
+    """What an artifact was allowed."""
+
+    cap_bytes: int
+
+
+class Settings(_Read, frozen=True, kw_only=True):
+    """What a report needs of a run's configuration by name."""
+
+    dataset: str
+    output: str
+    budget: BudgetLimits
+    artifact: ArtifactLimits
 
 
 class RunResult(_Read, frozen=True, kw_only=True):
@@ -135,6 +163,7 @@ class Run(_Read, frozen=True, kw_only=True):
     """A finished run; `folder` as it was given."""
 
     folder: str
+    settings: Settings
     result: RunResult
     steps: tuple[Step, ...]
 
@@ -179,11 +208,13 @@ def read_run(folder: Path) -> Run:
         )
     try:
         result = msgspec.json.decode(path.read_bytes(), type=RunResult)
+        settings = msgspec.convert(result.config, Settings)
     except (OSError, msgspec.MsgspecError) as error:
         raise InputError(f"{path}: not the result of a run this version can read: {error}") from error
     if result.schema != SCHEMA:
         raise InputError(f"{path}: schema {result.schema}, this version reads {SCHEMA}")
-    return Run(folder=str(folder), result=result, steps=_read_steps(folder / "metrics.jsonl"))
+    steps = _read_steps(folder / "metrics.jsonl")
+    return Run(folder=str(folder), settings=settings, result=result, steps=steps)
 
 
 def _read_steps(path: Path) -> tuple[Step, ...]:
@@ -222,11 +253,11 @@ def _require_same_experiment(one: Run, other: Run) -> None:
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted key, without those in which seeds of one experiment may differ."""
+    """Settings by dotted key, without the free ones."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{key}": inner for key, inner in value.items()}
-        elif name not in ("dataset", "output", "seed"):
+        else:
             flat[name] = value
-    return flat
+    return {key: value for key, value in flat.items() if key not in FREE and not key.startswith("log.")}

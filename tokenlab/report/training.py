@@ -70,7 +70,9 @@ def run_text(run: Run) -> str:
     ]
     validated = [step.val_bpb for step in run.steps if step.val_bpb is not None]
     if validated:
-        lines.append(f"  validation {curve(validated)} bits per byte while training")
+        lines.append(
+            f"  validation {curve(validated)} bits per byte while training, {validation_windows(run)}"
+        )
     lines.append("budget")
     lines += table([(b.name, amount(b.used), "of", amount(b.limit), b.unit) for b in budgets(run)], "<><><")
     lines.append(f"artifact: {artifact.codec} ({tried(run)}); with tokenizer {result.strict_bytes:,} bytes")
@@ -139,16 +141,22 @@ def score_lines(score: ScoreFacts) -> list[str]:
 
 def budgets(run: Run) -> list[Budget]:
     """What was allowed and what was used; `limit` is None where there is none."""
-    result, limits = run.result, run.result.config["budget"]
-    cap = result.config["artifact"]["cap_bytes"]
+    result, limits, cap = run.result, run.settings.budget, run.settings.artifact.cap_bytes
     return [
-        Budget(name="steps", unit="steps", used=result.training.steps, limit=limits["steps"]),
-        Budget(name="training", unit="s", used=result.timing.training, limit=limits["seconds"]),
-        Budget(name="text seen", unit="bytes", used=result.training.train_bytes, limit=limits["train_bytes"]),
+        Budget(name="steps", unit="steps", used=result.training.steps, limit=limits.steps),
+        Budget(name="training", unit="s", used=result.timing.training, limit=limits.seconds),
+        Budget(name="text seen", unit="bytes", used=result.training.train_bytes, limit=limits.train_bytes),
         Budget(name="code and weights", unit="bytes", used=result.contest_bytes, limit=cap),
+        Budget(name="validation, within training", unit="s", used=result.timing.validation, limit=None),
         Budget(name="warm-up", unit="s", used=result.timing.warmup, limit=None),
         Budget(name="evaluation", unit="s", used=result.timing.evaluation, limit=None),
     ]
+
+
+def validation_windows(run: Run) -> str:
+    """How a run was scored while it trained, which is not how the artifact is."""
+    context = run.result.score.context
+    return f"context and stride {context:,}, BOS scored"
 
 
 def amount(value: float | None) -> str:
@@ -172,24 +180,28 @@ def tried(run: Run) -> str:
 
 
 def config_toml(run: Run) -> str:
-    """The run's configuration for `--config`, without where it read and wrote, and its seed."""
-
-    def given(value: Any) -> Any:
+    """The run's configuration for `--config`, without where it read and wrote, and its seed. A length
+    that was given in source bytes stays so; what it came to in tokens or steps is left out."""
+    plain: dict[str, Any] = {}
+    for name, value in run.result.config.items():
         if isinstance(value, dict):
-            return {key: given(inner) for key, inner in value.items() if inner is not None}
-        return value
+            table = {key: inner for key, inner in value.items() if inner is not None}
+            plain[name] = {key: inner for key, inner in table.items() if not _is_derived(key, table)}
+        elif value is not None and name not in ("dataset", "output", "seed"):
+            plain[name] = value
+    return tomli_w.dumps(plain)
 
-    plain = {
-        key: value for key, value in run.result.config.items() if key not in ("dataset", "output", "seed")
-    }
-    return tomli_w.dumps(given(plain))
+
+def _is_derived(key: str, table: dict[str, Any]) -> bool:
+    in_bytes = "bytes" if key == "rows" else f"{key.removesuffix('_steps')}_bytes"
+    return in_bytes in table
 
 
 def again(run: Run) -> str:
     """The command that trains it again from `config_toml` in run.toml."""
-    config = run.result.config
-    words = ["tokenlab", "train", config["dataset"], "--config", "run.toml", "--seed", str(run.result.seed)]
-    return shlex.join([*words, "--output", f"{config['output']}-again"])
+    where = run.settings
+    words = ["tokenlab", "train", where.dataset, "--config", "run.toml", "--seed", str(run.result.seed)]
+    return shlex.join([*words, "--output", f"{where.output}-again"])
 
 
 def curve(values: Sequence[float], width: int = 40) -> str:

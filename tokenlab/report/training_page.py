@@ -17,6 +17,7 @@ from tokenlab.report.training import (
     seed_heads,
     seed_row,
     tried,
+    validation_windows,
 )
 
 MOST_TENSORS = 24
@@ -100,7 +101,7 @@ def _curves(runs: Sequence[Run]) -> Html:
     speeds = [Series(name, _speeds(run)) for name, run in zip(names, runs, strict=True)]
     charts = [
         ("Training loss, nats a target", lines("loss"), False),
-        ("Validation, bits per byte", lines("val_bpb", marked=True), False),
+        (f"Validation, bits per byte ({validation_windows(runs[0])})", lines("val_bpb", marked=True), False),
         ("Learning rate, share of its full value", lines("rate"), True),
         ("Throughput, tokens a second", [line for line in speeds if line.points], True),
     ]
@@ -110,8 +111,8 @@ def _curves(runs: Sequence[Run]) -> Html:
 
 def _speeds(run: Run, parts: int = 60) -> list[tuple[float, float]]:
     """Tokens a second over equal parts of the run, at the bytes seen in their middle."""
-    training, steps = run.result.training, run.steps
-    tokens = training.tokens / max(1, training.steps)
+    steps = run.steps
+    tokens = run.result.training.batch_tokens
     size = -(-len(steps) // parts) if steps else 1
     points, before = [], 0.0
     for at in range(0, len(steps), size):
@@ -173,7 +174,7 @@ def _origin(run: Run) -> Html:
     result = run.result
     machine, dataset = result.environment, result.dataset
     pairs = [
-        ("Device", f"{machine.device}, {machine.threads} threads"),
+        ("Device", f"{machine.device}, {result.training.processes} processes, {machine.threads} threads"),
         (
             "Machine",
             f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes:,} bytes, {machine.system}",
