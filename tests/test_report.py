@@ -209,6 +209,7 @@ def test_the_page(tmp_path: Path, seed1: Path) -> None:
         "--config run.toml --seed 3",
     ):
         assert fact in page.text
+    assert config_toml(read_run(seed1)) in page.text
     charts = ("Training loss", "Learning rate", "Throughput")
     assert [name for name in charts if name in page.text] == list(charts)
     assert page.elements.count("path") == 3

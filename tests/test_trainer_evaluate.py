@@ -21,7 +21,7 @@ from trainer.artifact import export
 from trainer.data import Dataset, open_dataset
 from trainer.errors import DataError, RunFailure, TrainerError
 from trainer.evaluate import evaluate, target_nats
-from trainer.model import Baseline, ModelShape
+from trainer.model import Baseline, ModelShape, build
 from trainer.scoring import score_artifact
 from trainer.windows import Coverage, cut_windows
 
@@ -170,6 +170,25 @@ def test_a_sidecar_that_charges_bos_or_another_sum_is_refused(tmp_path: Path, ti
         changed = open_dataset(copy)
         with pytest.raises(DataError, match=message):
             evaluator.document_charges(changed.split("val"), changed.split("val").document_starts())
+
+
+def test_a_model_of_no_numbers_gives_no_score(dataset: Dataset) -> None:
+    shape = ModelShape(vocab_size=dataset.manifest.vocab_size, layers=1, dim=8, heads=1, kv_heads=1)
+    broken = build(shape, 0)
+    torch.nn.init.constant_(broken.embedding.weight[5], float("nan"))
+    with pytest.raises(RunFailure, match="none that is a number; no score is given"):
+        evaluate(broken, dataset, context=16, stride=16)
+
+
+def test_an_artifact_of_another_vocabulary_is_refused(
+    tmp_path: Path, tiny_dataset: Path, dataset: Dataset, model: Baseline
+) -> None:
+    export(tmp_path / "artifact", model, dataset, context=32)
+    path = tmp_path / "artifact/artifact.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"vocab_size": 7}))
+    with pytest.raises(TrainerError, match=r"weights\.bin: 260 ids, artifact\.json has 7"):
+        score_artifact(tmp_path / "artifact", tiny_dataset)
 
 
 def test_windows_in_source_bytes(

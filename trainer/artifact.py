@@ -174,9 +174,14 @@ def load(folder: Path, *, trust_code: bool = False) -> tuple[ArtifactRecord, Any
         )
     module = _module(folder / CODE, code)
     try:
-        return record, module.load_model(weights)
+        model = module.load_model(weights)
     except module.WeightsError as error:
         raise TrainerError(f"{folder / WEIGHTS}: {error}") from error
+    if not trust_code and model.shape.vocab_size != record.vocab_size:
+        raise TrainerError(
+            f"{folder / WEIGHTS}: {model.shape.vocab_size} ids, artifact.json has {record.vocab_size}"
+        )
+    return record, model
 
 
 @cache

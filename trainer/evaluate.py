@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tokenlab.accounting.bpb import Score, score_documents
 from trainer.data import Dataset, Split, Values
-from trainer.errors import DataError
+from trainer.errors import DataError, RunFailure
 from trainer.windows import Coverage, cut_windows
 
 BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
@@ -64,7 +64,8 @@ def evaluate(
     """Score a model on the validation split in windows of `context` tokens moved by `stride`,
     `batch_tokens` inputs at a time, or what suits the device.
 
-    Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact."""
+    Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact or
+    a target's nats are not finite."""
     split = dataset.split("val")
     starts = split.document_starts()
     charges = document_charges(split, starts)
@@ -87,6 +88,10 @@ def evaluate(
         opening = starts[document] == targets
         np.add.at(nats_bos, document[opening], target_nats[opening])
     coverage.check()
+    if not np.isfinite(nats).all():
+        raise RunFailure(
+            "the model gives a target no probability, or none that is a number; no score is given"
+        )
     score = score_documents(
         nats,
         nats_bos,

@@ -44,6 +44,10 @@ def score_artifact(
             f"{artifact} was trained with scheme {record.scheme} ({record.fingerprint[:12]}), "
             f"{dataset_folder} has {scheme.name} ({scheme.fingerprint[:12]})"
         )
+    if record.vocab_size != dataset.manifest.vocab_size:
+        raise TrainerError(
+            f"{artifact} has {record.vocab_size:,} ids, {dataset_folder} {dataset.manifest.vocab_size:,}"
+        )
     mean = dataset.split("val").bytes_per_token
     context = _tokens(context, context_bytes, mean) or record.context
     stride = _tokens(stride, stride_bytes, mean) or context

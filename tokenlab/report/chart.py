@@ -42,7 +42,9 @@ def line_chart(series: Sequence[Series], *, x: str, y: str, from_zero: bool = Fa
     )
     key = [element("span", line.name, class_=f"key s{min(n, 5)}") for n, line in enumerate(drawn)]
     return element(
-        "figure", element("figcaption", y, *(key if len(drawn) > 1 else [])), svg, class_="figure-chart"
+        "figure",
+        element("figcaption", y, *(key if len(drawn) > 1 else [])),
+        element("div", svg, class_="wide"),
     )
 
 

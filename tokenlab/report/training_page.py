@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenlab.report.chart import Series, line_chart
-from tokenlab.report.page import Html, element, join, page
+from tokenlab.report.page import Html, code_block, element, join, page
 from tokenlab.report.runs import Run
 from tokenlab.report.training import (
     again,
@@ -32,11 +32,7 @@ def training_page(runs: Sequence[Run], command: str) -> str:
         _budget(runs[0]),
         _tensors(first),
         _origin(first),
-        element(
-            "section",
-            element("h2", "Configuration, for run.toml"),
-            element("pre", element("code", config_toml(first))),
-        ),
+        element("section", element("h2", "Configuration, for run.toml"), code_block(config_toml(first))),
     ]
     commands = "\n".join([*(again(run) for run in runs), command])
     return page(
