@@ -114,7 +114,11 @@ def test_flags_are_frozen() -> None:
             "--seconds",
             "--seed",
             "--steps",
+            "--tensorboard",
             "--train-bytes",
+            "--validate-every",
+            "--validate-every-bytes",
+            "--wandb",
         ],
         "eval": [
             "--context",

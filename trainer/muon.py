@@ -24,7 +24,7 @@ EPSILON = 1e-7
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Nearly the closest semi-orthogonal matrix to `matrix`[rows, columns]; the same dtype.
+    """Nearly the closest semi-orthogonal matrix to `matrix`[rows, columns]; the same dtype, contiguous.
 
     bfloat16 on a GPU, as published; on a CPU, where bfloat16 is no faster, float32."""
     a, b, c = COEFFICIENTS
@@ -36,7 +36,7 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
     out: Tensor = x.T if tall else x
-    return out.to(matrix.dtype)
+    return out.to(matrix.dtype).contiguous()
 
 
 @dataclass

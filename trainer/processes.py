@@ -18,7 +18,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from trainer.errors import TrainerError
+from trainer.errors import RunFailure, TrainerError
 
 PATIENCE = timedelta(hours=1)
 """How long one waits for the others: the first scores the validation split alone."""
@@ -81,19 +81,22 @@ class Processes:
         for work in pending:
             work.wait()
 
-    def open(self, device: torch.device) -> None:
-        """Meet the other processes: over NCCL on GPUs, over gloo on CPUs."""
+    @contextmanager
+    def together(self, device: torch.device) -> Iterator[None]:
+        """While it is entered the others can be reached: over NCCL on GPUs, over gloo on CPUs."""
         if self.count == 1:
+            yield
             return
         gpu = device.type == "cuda"
         torch.distributed.init_process_group(
             "nccl" if gpu else "gloo", timeout=PATIENCE, device_id=device if gpu else None
         )
-
-    def close(self) -> None:
-        """Leave the others."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        try:
+            yield
+        except (RunFailure, KeyboardInterrupt):
+            torch.distributed.destroy_process_group()  # all raise these together
+            raise
+        torch.distributed.destroy_process_group()
 
 
 ALONE = Processes()

@@ -79,17 +79,15 @@ def train(config: RunConfig, say: Say, *, force: bool = False) -> Result | None:
         check_codecs(config.artifact.codecs)
     with memory_errors(f"lower batch.micro_rows (now {config.batch.micro_rows}) or evaluation.context"):
         trainer = Trainer(config, dataset, _identity(config, dataset), processes)
-        processes.open(trainer.device)
-        if processes.first:
-            _prepare(Path(config.output), force)
-        else:
-            say = _unsaid
-        trainer.resume(say)
-        if processes.first:
-            _write_json(Path(config.output) / "config.json", config)
-        with as_one(RunFailure):
+        with as_one(RunFailure), processes.together(trainer.device):
+            if processes.first:
+                _prepare(Path(config.output), force)
+            else:
+                say = _unsaid
+            trainer.resume(say)
+            if processes.first:
+                _write_json(Path(config.output) / "config.json", config)
             trainer.run(say)
-        processes.close()
         return _conclude(trainer, say) if processes.first else None
 
 

@@ -18,7 +18,8 @@ INSTALL = "pip install 'tokenlab-bpb[train]'"
     epilog="\b\nExamples:\n"
     "  tokenlab train out/caseops --preset nano --seed 1 --output runs/a\n"
     "  tokenlab train out/caseops --preset nano --train-bytes 1000000 --output runs/b\n"
-    "  tokenlab train out/fw --preset baseline --config mine.toml --output runs/c"
+    "  tokenlab train out/fw --preset baseline --config mine.toml --output runs/c --tensorboard\n"
+    "  torchrun --nproc_per_node 8 -m trainer --dataset out/fw --preset baseline --output runs/d"
 )
 def train(
     dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")],
@@ -62,8 +63,8 @@ def train(
     The artifact (code, compressed weights, tokenizer) is scored in a fresh process. An
     interrupted run goes on at its last checkpoint when the same command is run again.
     Of --steps, --seconds and --train-bytes the first to be used up ends it; they replace the
-    preset's. In --config batch, context, warm-up and warmdown may be given in source bytes.
-    Several GPUs: torchrun --nproc_per_node N -m trainer --dataset DIR --output DIR --preset NAME.
+    preset's. In --config batch, context, warm-up and warmdown may be given in source bytes, so
+    that every tokenizer sees the same text. For several GPUs start the trainer with torchrun.
     """
     given = {
         "--preset": preset,
