@@ -353,6 +353,7 @@ def test_what_a_record_says(tmp_path: Path, seeds: list[Path]) -> None:
     assert submission["signature"] == results[0]["score"]["signature"]
     readme = (tmp_path / "record/README.md").read_text()
     assert submission["signature"] in readme
+    assert "\npython -m trainer --config run.toml --dataset DATASET --seed 2 --output run2\n" in readme
     for value in values:
         assert f"{value:.8f}" in readme
     assert (tmp_path / "record/trainer/model.py").exists()

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,8 +23,8 @@ from pathlib import Path
 import msgspec
 
 from tokenlab.errors import InputError
-from tokenlab.report.runs import Run, Spread
-from tokenlab.report.training import again, config_toml
+from tokenlab.report.runs import Run, RunResult, Spread
+from tokenlab.report.training import config_toml
 
 
 class SeedResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,13 +124,13 @@ def submission(name: str, runs: Sequence[Run]) -> Submission:
                 val_bpb_documents=r.score.bpb_documents,
                 artifact_bytes=r.contest_bytes,
                 steps=r.training.steps,
-                step_avg_ms=1_000 * r.timing.training / r.training.steps,
+                step_avg_ms=_step_milliseconds(r),
             )
             for r in results
         },
         bytes_total=max(r.contest_bytes for r in results),
         bytes_code=max(r.artifact.code_bytes for r in results),
-        hardware=first.environment.device,
+        hardware=_hardware(first),
         pytorch_version=first.environment.torch,
         signature=first.score.signature,
     )
@@ -172,52 +171,68 @@ def log(run: Run) -> str:
 
 
 def _readme(name: str, runs: Sequence[Run]) -> str:
-    first = runs[0].result
-    bpb = Spread.of([run.result.score.bpb for run in runs])
-    documents = Spread.of([run.result.score.bpb_documents for run in runs])
-    deviation = (
-        f" ± {bpb.sd:.6f} (standard deviation of {len(runs)} seeds)" if bpb.sd is not None else ", one seed"
+    results = [run.result for run in runs]
+    first, timings = results[0], [result.timing for result in results]
+    bpb = Spread.of([result.score.bpb for result in results])
+    documents = Spread.of([result.score.bpb_documents for result in results])
+    seeds = "one seed" if bpb.sd is None else f"± {bpb.sd:.6f} (standard deviation of {len(runs)} seeds)"
+    return f"""# {name}
+
+**{bpb.mean:.6f} bits per byte**, {seeds}, BOS targets included as the contest counts;
+{documents.mean:.6f} without them.
+
+| seed | val_bpb | without BOS targets | val_loss | contest bytes | steps | ms a step |
+|---|---|---|---|---|---|---|
+{_lines(map(_readme_row, results))}
+
+Every score's signature: `{first.score.signature}`.
+The denominator is {first.score.source_bytes:,} source bytes, from the byte sidecar of the dataset whose
+manifest.json has sha256 `{first.dataset.manifest_sha256}` (scheme {first.dataset.scheme}).
+
+The model has {first.training.parameters:,} parameters. Training took {max(t.training for t in timings):.1f} s
+at most, evaluation {max(t.evaluation for t in timings):.1f} s, on {_hardware(first)}.
+
+To get it again in this folder, with the code in `trainer/`, the settings in `run.toml` and that dataset at
+DATASET (`pip install torch tokenlab-bpb=={first.environment.tokenlab}`):
+
+```sh
+{_lines(map(_command, results))}
+```
+
+To hold the logs against the dataset:
+
+```sh
+tokenlab audit . --dataset DATASET
+```
+"""
+
+
+def _readme_row(result: RunResult) -> str:
+    score, training = result.score, result.training
+    return (
+        f"| {result.seed} | {score.bpb:.8f} | {score.bpb_documents:.8f} | {score.loss:.8f} "
+        f"| {result.contest_bytes:,} | {training.steps:,} | {_step_milliseconds(result):.2f} |"
     )
-    rows = [
-        f"| {r.seed} | {r.score.bpb:.8f} | {r.score.bpb_documents:.8f} | {r.score.loss:.8f} "
-        f"| {r.contest_bytes:,} | {r.training.steps:,} | {1_000 * r.timing.training / r.training.steps:.2f} |"
-        for r in (run.result for run in runs)
-    ]
-    commands = [again(run) for run in runs]
-    return "\n".join(
-        [
-            f"# {name}",
-            "",
-            f"**{bpb.mean:.6f} bits per byte**{deviation}, BOS targets included as the contest counts; "
-            f"{documents.mean:.6f} without them.",
-            "",
-            "| seed | val_bpb | without BOS targets | val_loss | contest bytes | steps | ms a step |",
-            "|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-            f"Every score's signature: `{first.score.signature}`.",
-            f"The denominator is {first.score.source_bytes:,} source bytes, from the byte sidecar of the "
-            f"dataset with manifest sha256 `{first.dataset.manifest_sha256}`.",
-            "",
-            f"The model has {first.training.parameters:,} parameters; training took "
-            f"{max(run.result.timing.training for run in runs):.1f} s at most, evaluation "
-            f"{max(run.result.timing.evaluation for run in runs):.1f} s, on {first.environment.device}.",
-            "",
-            "To get it again, with the code in `trainer/` (torch, and tokenlab "
-            f"{first.environment.tokenlab} for data and accounting) and the settings in `run.toml`:",
-            "",
-            "```sh",
-            *commands,
-            "```",
-            "",
-            "To hold the logs against the dataset:",
-            "",
-            "```sh",
-            shlex.join(["tokenlab", "audit", ".", "--dataset", runs[0].settings.dataset]),
-            "```",
-            "",
-        ]
-    )
+
+
+def _command(result: RunResult) -> str:
+    count = result.training.processes
+    launch = "python" if count == 1 else f"torchrun --nproc-per-node {count}"
+    seed = result.seed
+    return f"{launch} -m trainer --config run.toml --dataset DATASET --seed {seed} --output run{seed}"
+
+
+def _hardware(result: RunResult) -> str:
+    count, device = result.training.processes, result.environment.device
+    return device if count == 1 else f"{count} x {device}"
+
+
+def _step_milliseconds(result: RunResult) -> float:
+    return 1_000 * result.timing.training / result.training.steps
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(lines)
 
 
 def _trainer_files(run: Run) -> dict[str, bytes]:

@@ -170,7 +170,10 @@ def _origin(run: Run) -> Html:
     result = run.result
     machine, dataset = result.environment, result.dataset
     pairs = [
-        ("Device", f"{machine.device}, {result.training.processes} processes, {machine.threads} threads"),
+        (
+            "Device",
+            f"{machine.device}, processes: {result.training.processes}, threads each: {machine.threads}",
+        ),
         (
             "Machine",
             f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes:,} bytes, {machine.system}",
