@@ -232,19 +232,20 @@ def test_foreign_code_runs_only_when_told_to(artifact: Path) -> None:
 def test_artifact_code_runs_by_itself(artifact: Path, model: Baseline) -> None:
     """Two files and torch give the model: nothing of this repository is imported."""
     program = (
-        "import sys, model\n"
-        "net = model.load_model(open('weights.bin', 'rb').read())\n"
+        "import runpy, sys\n"
+        "sys.argv = ['model.py', 'weights.bin']\n"
+        "net = runpy.run_path('model.py', run_name='__main__')['model']\n"
         "assert not [m for m in sys.modules if m.split('.')[0] in ('trainer', 'tokenlab', 'shards')]\n"
-        "print(sum(float(p.sum()) for p in net.parameters()))\n"
+        "print(sum(float(p.detach().sum()) for p in net.parameters()))\n"
     )
-    answer = subprocess.run([sys.executable, "-c", program], cwd=artifact, capture_output=True, text=True)
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=artifact, capture_output=True, text=True
+    )
     assert answer.returncode == 0, answer.stderr
-    here = load(artifact)[1]
-    assert float(answer.stdout) == sum(float(p.detach().sum()) for p in here.parameters())
-    command = [sys.executable, "-P", "model.py", "weights.bin"]
-    answer = subprocess.run(command, cwd=artifact, capture_output=True, text=True)
+    said, total = answer.stdout.splitlines()
     count = sum(parameter.numel() for parameter in model.parameters())
-    assert answer.stdout.startswith(f"{count:,} parameters: ModelShape(vocab_size="), answer.stderr
+    assert said.startswith(f"{count:,} parameters: ModelShape(vocab_size=")
+    assert float(total) == sum(float(p.detach().sum()) for p in load(artifact)[1].parameters())
 
 
 def test_an_artifact_s_code_is_this_package_s_text(artifact: Path) -> None:
