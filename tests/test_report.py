@@ -27,7 +27,7 @@ from tokenlab.report import contest_record
 from tokenlab.report.chart import Scale, Series, line_chart, spelled, thinned
 from tokenlab.report.contest_record import write_record
 from tokenlab.report.runs import read_run, read_runs
-from tokenlab.report.training import config_toml
+from tokenlab.report.training import config_toml, report_text
 from tokenlab.report.training_page import training_page
 from trainer.config import RunConfig, load_config
 from trainer.data import open_dataset
@@ -93,7 +93,7 @@ def test_a_run_as_text_and_as_json(seed1: Path) -> None:
     for line in (
         f"bpb        {score['bpb']:.6f} bits per byte, 7 BOS targets included",
         f"documents  {score['bpb_documents']:.6f} bits per byte without BOS targets",
-        f"signature {score['signature']}",
+        f"signature  {score['signature']}",
     ):
         assert line in shown.stdout
     facts = json.loads(tokenlab("report", seed1, "--json").stdout)
@@ -109,10 +109,10 @@ def test_seeds_are_averaged(seeds: list[Path]) -> None:
     values = [result_of(run)["score"]["bpb"] for run in seeds]
     bare = [result_of(run)["score"]["bpb_documents"] for run in seeds]
     mean, sd = statistics.mean(values), statistics.stdev(values)
-    assert f"bpb {mean:.6f} ± {sd:.6f}, BOS targets included" in shown.stdout
-    assert (
-        f"documents {statistics.mean(bare):.6f} ± {statistics.stdev(bare):.6f}, without them" in shown.stdout
-    )
+    spread = "(mean ± standard deviation) bits per byte"
+    assert f"bpb        {mean:.6f} ± {sd:.6f} {spread}, 7 BOS targets included" in shown.stdout
+    apart = f"documents  {statistics.mean(bare):.6f} ± {statistics.stdev(bare):.6f} {spread} without BOS"
+    assert apart in shown.stdout
     rows = re.findall(r"^  (\d) +([\d.]+)", shown.stdout, re.MULTILINE)
     assert [int(seed) for seed, _ in rows] == [1, 2, 3]
     assert result_of(seeds[0])["score"]["signature"] in shown.stdout
@@ -335,6 +335,9 @@ def test_an_isolated_score_passes_the_audit(tmp_path: Path, tiny_dataset: Path, 
         result["score"] = result["score_before_quantisation"] = msgspec.to_builtins(score)
 
     run = variant("i", change)
+    shown = report_text(read_runs([run]))
+    assert "  documents  " in shown
+    assert "  bpb  " not in shown
     write_record(tmp_path / "record", read_runs([run]))
     code, audits = audit(tmp_path / "record", "--dataset", tiny_dataset)
     assert (code, audits[0]["tokens"]) == (0, result_of(run)["score"]["targets"])

@@ -60,7 +60,8 @@ def run_text(run: Run) -> str:
     lines = [
         f"{run.folder}: {result.dataset.scheme}, {result.training.parameters:,} parameters, "
         f"seed {result.seed}",
-        *score_lines(score),
+        *score_lines(score, (Spread.of([score.bpb]), Spread.of([score.bpb_documents]))),
+        f"  signature  {score.signature}",
         f"  before     {result.score_before_quantisation.bpb:.6f} bits per byte, before quantisation",
         f"  loss       {curve([step.loss for step in run.steps if step.loss is not None])}",
         f"  rate       {curve([step.rate for step in run.steps if step.rate is not None])} of its full value",
@@ -80,7 +81,6 @@ def run_text(run: Run) -> str:
     lines += [
         f"made by tokenlab {machine.tokenlab}, git {machine.git or '-'}, torch {machine.torch}, "
         f"on {machine.device}, {machine.threads} threads",
-        f"signature {score.signature}",
         f"again     {again(run)}",
         "          (run.toml: the configuration that --html and --record give)",
     ]
@@ -92,8 +92,8 @@ def seeds_text(runs: Sequence[Run]) -> str:
     report = facts(runs)
     rows = [seed_heads(), *map(seed_row, runs)]
     rows += [
-        ("mean", *(f"{spread.mean:.6f}" for spread in (report.bpb, report.bpb_documents)), "", "", ""),
-        ("SD", *(f"{spread.sd:.6f}" for spread in (report.bpb, report.bpb_documents)), "", "", ""),
+        ("mean", f"{report.bpb.mean:.6f}", f"{report.bpb_documents.mean:.6f}", "", "", ""),
+        ("SD", f"{report.bpb.sd:.6f}", f"{report.bpb_documents.sd:.6f}", "", "", ""),
     ]
     first = runs[0].result
     return "\n".join(
@@ -101,10 +101,8 @@ def seeds_text(runs: Sequence[Run]) -> str:
             f"{len(runs)} seeds: {first.dataset.scheme}, {first.training.parameters:,} parameters, "
             f"{first.training.steps:,} steps",
             *table(rows),
-            f"bpb {report.bpb.mean:.6f} ± {report.bpb.sd:.6f}, BOS targets included; "
-            f"documents {report.bpb_documents.mean:.6f} ± {report.bpb_documents.sd:.6f}, without them "
-            "(mean ± standard deviation)",
-            f"signature {report.signature}",
+            *score_lines(first.score, (report.bpb, report.bpb_documents)),
+            f"  signature  {report.signature}",
         ]
     )
 
@@ -127,16 +125,23 @@ def seed_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def score_lines(score: ScoreFacts) -> list[str]:
-    """The two conventions about BOS, apart."""
+def score_lines(score: ScoreFacts, means: tuple[Spread, Spread]) -> list[str]:
+    """The two conventions about BOS, apart; `means` are of `bpb` and of `bpb_documents`, `score` is
+    any of the runs'."""
     lines = []
     if not score.isolated:
-        lines.append(
-            f"  bpb        {score.bpb:.6f} bits per byte, {score.targets_bos:,} BOS targets included"
-        )
-    lines.append(f"  documents  {score.bpb_documents:.6f} bits per byte without BOS targets")
+        lines.append(f"  bpb        {spread(means[0])}, {score.targets_bos:,} BOS targets included")
+    lines.append(f"  documents  {spread(means[1])} without BOS targets")
     lines.append(f"  over       {score.source_bytes:,} source bytes of {score.documents:,} documents")
+    if score.unattributed_bytes:
+        lines.append(f"  note       {score.unattributed_bytes:,} source bytes more that no token carries")
     return lines
+
+
+def spread(of: Spread) -> str:
+    """A mean of bits per byte, and its deviation where there is one."""
+    deviation = "" if of.sd is None else f" ± {of.sd:.6f} (mean ± standard deviation)"
+    return f"{of.mean:.6f}{deviation} bits per byte"
 
 
 def budgets(run: Run) -> list[Budget]:

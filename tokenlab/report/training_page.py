@@ -16,6 +16,7 @@ from tokenlab.report.training import (
     parts,
     seed_heads,
     seed_row,
+    spread,
     tried,
     validation_windows,
 )
@@ -48,17 +49,14 @@ def _header(runs: Sequence[Run]) -> Html:
     report, first = facts(runs), runs[0].result
     score, training = first.score, first.training
     bos = f"{score.targets_bos:,} BOS targets included" if score.targets_bos else "no BOS is a target"
+    over = f"{score.source_bytes:,} source bytes of {score.documents:,} documents"
+    if score.unattributed_bytes:
+        over += f"; {score.unattributed_bytes:,} more that no token carries"
     pairs = [
-        ("bpb", f"{_spread(report.bpb.mean, report.bpb.sd)}, {bos}"),
-        (
-            "bpb_documents",
-            f"{_spread(report.bpb_documents.mean, report.bpb_documents.sd)}, without BOS targets",
-        ),
+        ("bpb", f"{spread(report.bpb)}, {bos}"),
+        ("bpb_documents", f"{spread(report.bpb_documents)} without BOS targets"),
         ("Before", f"{first.score_before_quantisation.bpb:.6f} before quantisation (seed {first.seed})"),
-        (
-            "Over",
-            f"{score.source_bytes:,} source bytes of {score.documents:,} documents",
-        ),
+        ("Over", over),
         ("Signature", score.signature),
     ]
     lead = (
@@ -73,10 +71,6 @@ def _header(runs: Sequence[Run]) -> Html:
         element("p", lead, class_="lead"),
         _pairs(pairs, "facts"),
     )
-
-
-def _spread(mean: float, sd: float | None) -> str:
-    return f"{mean:.6f}" if sd is None else f"{mean:.6f} ± {sd:.6f} (mean ± standard deviation)"
 
 
 def _seeds(runs: Sequence[Run]) -> Html:
