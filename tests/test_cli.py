@@ -114,9 +114,23 @@ def test_flags_are_frozen() -> None:
             "--seconds",
             "--seed",
             "--steps",
+            "--tensorboard",
             "--train-bytes",
+            "--validate-every",
+            "--validate-every-bytes",
+            "--wandb",
         ],
-        "eval": ["--context", "--dataset", "--isolated", "--json", "--stride", "--trust-code"],
+        "eval": [
+            "--context",
+            "--context-bytes",
+            "--dataset",
+            "--isolated",
+            "--json",
+            "--stride",
+            "--stride-bytes",
+            "--trust-code",
+        ],
+        "report": ["--html", "--json", "--record"],
         "export": ["--force", "--json", "--layout", "--output"],
         "import": [
             "--byte-table",
@@ -146,6 +160,7 @@ def test_help_is_instant_and_teaches() -> None:
         ("export",),
         ("train",),
         ("eval",),
+        ("report",),
     ):
         result = tokenlab(*command, "--help")
         assert result.returncode == 0

@@ -14,12 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shards import FORMATS, write_shard
+from tests.command import refused, tokenlab
 from tests.test_trainer_model import shaken
 from trainer import evaluate as evaluator
+from trainer.artifact import export
 from trainer.data import Dataset, open_dataset
 from trainer.errors import DataError, RunFailure, TrainerError
-from trainer.evaluate import evaluate
-from trainer.model import Baseline, ModelShape
+from trainer.evaluate import evaluate, target_nats
+from trainer.model import Baseline, ModelShape, build
+from trainer.scoring import score_artifact
 from trainer.windows import Coverage, cut_windows
 
 
@@ -52,7 +55,7 @@ def test_a_stream_equals_brute_force(dataset: Dataset, model: Baseline, context:
     nats = one_by_one(model, tokens, context, stride)
     result = evaluate(model, dataset, context=context, stride=stride, batch_tokens=200)
     bos = [n for n, token in zip(nats, tokens[1:], strict=True) if token == tokens[0]]
-    assert result.score.nats == pytest.approx(sum(nats), rel=1e-6)
+    assert result.score.nats == pytest.approx(sum(nats), rel=1e-8)
     assert result.score.nats_bos == pytest.approx(sum(bos), rel=1e-6)
     assert (result.score.targets, result.score.targets_bos) == (len(tokens) - 1, 7)
     assert result.score.source_bytes == dataset.manifest.splits["val"].source_bytes
@@ -87,6 +90,25 @@ def test_document_bytes_are_the_source_s(dataset: Dataset, model: Baseline) -> N
     result = evaluate(model, dataset, context=64, stride=64)
     starts = [*dataset.split("val").document_starts(), dataset.manifest.splits["val"].tokens]
     assert result.charges.tolist() == (np.diff(starts) - 1).tolist()  # `bytes`: a token a byte
+
+
+@given(st.integers(0, 1_000), st.sampled_from([0.01, 1.0, 30.0]))
+def test_nats_are_those_of_a_float64_softmax(seed: int, size: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn((7, 300), generator=draw) * size
+    targets = torch.randint(0, 300, (7,), generator=draw)
+    exact = -torch.log_softmax(logits.double(), 1).gather(1, targets[:, None])[:, 0]
+    found = target_nats(logits, targets)
+    assert found.dtype == torch.float64
+    assert torch.allclose(found, exact, rtol=1e-8, atol=1e-7)
+
+
+def test_how_many_logits_are_held_does_not_matter(
+    dataset: Dataset, model: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate(model, dataset, context=16, stride=4)
+    monkeypatch.setitem(evaluator.HELD_LOGITS, "cpu", 1)
+    assert evaluate(model, dataset, context=16, stride=4).nats == pytest.approx(whole.nats, rel=1e-8)
 
 
 @given(
@@ -148,3 +170,45 @@ def test_a_sidecar_that_charges_bos_or_another_sum_is_refused(tmp_path: Path, ti
         changed = open_dataset(copy)
         with pytest.raises(DataError, match=message):
             evaluator.document_charges(changed.split("val"), changed.split("val").document_starts())
+
+
+def test_a_model_of_no_numbers_gives_no_score(dataset: Dataset) -> None:
+    shape = ModelShape(vocab_size=dataset.manifest.vocab_size, layers=1, dim=8, heads=1, kv_heads=1)
+    broken = build(shape, 0)
+    torch.nn.init.constant_(broken.embedding.weight[5], float("nan"))
+    with pytest.raises(RunFailure, match="none that is a number; no score is given"):
+        evaluate(broken, dataset, context=16, stride=16)
+
+
+def test_an_artifact_of_another_vocabulary_is_refused(
+    tmp_path: Path, tiny_dataset: Path, dataset: Dataset, model: Baseline
+) -> None:
+    export(tmp_path / "artifact", model, dataset, context=32)
+    path = tmp_path / "artifact/artifact.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"vocab_size": 7}))
+    with pytest.raises(TrainerError, match=r"weights\.bin: 260 ids, artifact\.json has 7"):
+        score_artifact(tmp_path / "artifact", tiny_dataset)
+
+
+def test_windows_in_source_bytes(
+    tmp_path: Path, tiny_dataset: Path, dataset: Dataset, model: Baseline
+) -> None:
+    """They become the tokens that hold so many bytes on average, and the signature names those."""
+    export(tmp_path / "artifact", model, dataset, context=32)
+    record = dataset.manifest.splits["val"]
+    context, stride = (round(n * record.tokens / record.source_bytes) for n in (400, 90))
+    assert (context, stride) != (400, 90)
+    by_bytes = score_artifact(tmp_path / "artifact", tiny_dataset, context_bytes=400, stride_bytes=90)
+    by_tokens = score_artifact(tmp_path / "artifact", tiny_dataset, context=context, stride=stride)
+    assert by_bytes.score == by_tokens.score
+    assert f"|context={context}|stride={stride}|" in by_bytes.score.signature
+    assert "|context=32|stride=32|" in score_artifact(tmp_path / "artifact", tiny_dataset).score.signature
+    with pytest.raises(TrainerError, match="--context 5 and --context-bytes 6: give one of the two"):
+        score_artifact(tmp_path / "artifact", tiny_dataset, context=5, context_bytes=6)
+    both = ("--stride", 8, "--stride-bytes", 9)
+    answer = tokenlab("eval", tmp_path / "artifact", "--dataset", tiny_dataset, *both)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == "trainer: --stride 8 and --stride-bytes 9: give one of the two\n"
+    message = refused("eval", tmp_path, "--dataset", tiny_dataset, "--stride-bytes", 0)
+    assert "Invalid value for '--stride-bytes'" in message

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from trainer.flops import model_flops_per_token
 from trainer.model import Baseline, ModelShape, build
 
 Array = NDArray[np.float64]
@@ -139,3 +142,14 @@ def test_sizes_that_do_not_divide_are_refused() -> None:
         ModelShape(heads=8, kv_heads=3)
     with pytest.raises(ValueError, match="at least 1"):
         ModelShape(layers=0)
+
+
+def test_operations_a_token_are_the_standard_count() -> None:
+    """Twice the multiplications of a forward pass, counted by torch, and twice that backward."""
+    shape = ModelShape(vocab_size=50, layers=2, dim=16, heads=4, kv_heads=4)
+    model = build(shape, 0)
+    ids = torch.zeros((1, 32), dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        torch.autograd.backward(model(ids, ids))
+    assert model_flops_per_token(model, 32) * 32 == counter.get_total_flops()
+    assert model_flops_per_token(build(ModelShape(), 0), 1024) == 6 * 17_039_360 + 12 * 9 * 512 * 1024

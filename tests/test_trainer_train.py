@@ -16,16 +16,22 @@ import msgspec
 import pytest
 import tomli_w
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.command import refused, tokenlab
 from tests.trainer_case import tiny_run
 from trainer.config import BudgetConfig, load_config, presets
 from trainer.data import open_dataset
-from trainer.errors import RunFailure, TrainerError
+from trainer.devices import memory_errors, open_device
+from trainer.errors import DataError, OutOfMemory, RunFailure, TrainerError
+from trainer.evaluate import evaluate
+from trainer.processes import Processes
 from trainer.result import Result
 from trainer.schedule import Used, multiplier, spent
 from trainer.scoring import score_artifact
-from trainer.train import Trainer, curve, train
+from trainer.step import micro_batches
+from trainer.train import Say, Trainer, curve, train
 
 
 def silent(line: str) -> None:
@@ -82,9 +88,13 @@ def test_the_result(finished: tuple[Path, Result]) -> None:
         "config",
         "timing",
         "environment",
+        "units",
     ], "a frozen surface: change it by decision"
     assert result.training.steps == 12
-    assert result.training.tokens == 12 * 64
+    assert result.training.tokens == 12 * result.training.batch_tokens == 12 * 64
+    assert result.training.batch_bytes * 12 == pytest.approx(result.training.train_bytes)
+    assert result.training.processes == 1
+    assert result.timing.warmup == result.timing.validation == 0.0
     assert result.training.last_loss < result.training.first_loss
     assert result.contest_bytes == result.artifact.code_bytes + result.artifact.weights_bytes
     assert result.score.bpb == pytest.approx(result.score_before_quantisation.bpb, abs=0.01)
@@ -100,14 +110,90 @@ def test_the_result(finished: tuple[Path, Result]) -> None:
     assert not (output / "checkpoint.bin").exists()
 
 
+def trained(tables: dict[str, Any], say: Say = silent) -> Trainer:
+    """The training of a run alone, into a new folder."""
+    Path(tables["output"]).mkdir()
+    trainer = Trainer(load_config(None, tables), open_dataset(Path(tables["dataset"])), "")
+    trainer.run(say)
+    return trainer
+
+
+def metrics(output: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_bytes().splitlines()]
+
+
 def test_training_opens_no_validation_file(tmp_path: Path, tiny_dataset: Path) -> None:
     copy = Path(shutil.copytree(tiny_dataset, tmp_path / "data"))
     for path in (*copy.glob("fineweb_val_*"), *copy.glob("bytes/*")):
         path.unlink()
-    (tmp_path / "out").mkdir()
-    trainer = Trainer(load_config(None, tiny_run(copy, tmp_path / "out")), open_dataset(copy), "")
-    trainer.run(silent)
-    assert trainer.progress.steps == 12
+    assert trained(tiny_run(copy, tmp_path / "out")).progress.steps == 12
+    tables = tiny_run(copy, tmp_path / "validated")
+    tables["evaluation"]["validate_every"] = 5
+    with pytest.raises(DataError, match="fineweb_val_000000"):
+        trained(tables)
+    assert len(metrics(tmp_path / "validated")) == 4
+
+
+def test_validation_at_a_cadence(tmp_path: Path, tiny_dataset: Path) -> None:
+    plain = trained(tiny_run(tiny_dataset, tmp_path / "plain"))
+    tables = tiny_run(tiny_dataset, tmp_path / "out")
+    tables["evaluation"]["validate_every"] = 4
+    told: list[str] = []
+    trainer = trained(tables, told.append)
+    lines = metrics(tmp_path / "out")
+    assert [line["step"] for line in lines if "val_bpb" in line] == [4, 8, 12]
+    score = evaluate(trainer.model, trainer.dataset, context=16, stride=16).score
+    assert lines[-1]["val_bpb"] == score.bpb
+    assert f"validation {score.bpb:.4f} bits a byte" in told[-2]
+    assert 0 < trainer.progress.validation_seconds < trainer.progress.seconds
+    # Nothing but the clock knows that it was scored.
+    assert trainer.progress.losses == plain.progress.losses
+
+
+def test_validation_counts_in_a_budget_of_seconds(
+    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.2)
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr("trainer.train.evaluate", slowly)
+    tables = tiny_run(tiny_dataset, tmp_path / "out", seconds=0.5)
+    tables["evaluation"]["validate_every"] = 1
+    trainer = trained(tables)
+    assert trainer.progress.steps <= 3
+    assert 0.5 <= trainer.progress.seconds < 1.5
+    assert trainer.progress.validation_seconds >= 0.2 * trainer.progress.steps
+
+
+def test_a_warm_up_leaves_no_trace_but_its_seconds(tmp_path: Path, tiny_dataset: Path) -> None:
+    plain = trained(tiny_run(tiny_dataset, tmp_path / "plain"))
+    tables = tiny_run(tiny_dataset, tmp_path / "warm")
+    tables["run"]["warmup_steps"] = 4
+    warm = trained(tables)
+    assert warm.progress.losses == plain.progress.losses
+    tensors = [[*t.model.parameters(), *t.optimizers.state().values()] for t in (plain, warm)]
+    assert all(torch.equal(one, other) for one, other in zip(*tensors, strict=True))
+    assert warm.batches.order_sha256() == plain.batches.order_sha256()
+    assert (plain.progress.warmup_seconds, warm.progress.warmup_seconds > 0) == (0.0, True)
+    assert [line["step"] for line in metrics(tmp_path / "warm")] == list(range(1, 13))
+
+
+def test_bfloat16_and_the_compiler_on_a_cpu(tmp_path: Path, tiny_dataset: Path) -> None:
+    def losses(rows: int, precision: str, backend: str) -> list[float]:
+        tables = tiny_run(tiny_dataset, tmp_path / f"{rows}-{precision}-{backend}", steps=4)
+        tables["batch"] |= {"rows": rows, "micro_rows": 2}
+        tables["run"] |= {"precision": precision, "compile": backend}
+        trainer = trained(tables)
+        assert (trainer.progress.warmup_seconds > trainer.progress.seconds) == (backend != "off")
+        return trainer.progress.losses
+
+    exact, narrow = losses(4, "float32", "off"), losses(4, "bfloat16", "off")
+    assert narrow == pytest.approx(exact, abs=0.02)
+    assert narrow != exact
+    assert losses(4, "bfloat16", "aot_eager") == pytest.approx(narrow, abs=1e-3)
+    # Five rows are parts of one and two: two graphs.
+    assert losses(5, "float32", "eager") == pytest.approx(losses(5, "float32", "off"), abs=1e-5)
 
 
 def test_after_kill_the_same_command_reaches_the_same_bits(tmp_path: Path, tiny_dataset: Path) -> None:
@@ -134,9 +220,9 @@ def test_after_kill_the_same_command_reaches_the_same_bits(tmp_path: Path, tiny_
     assert losses[0] == losses[1]
 
 
-def wait_for_steps(metrics: Path, steps: int) -> None:
+def wait_for_steps(lines: Path, steps: int) -> None:
     deadline = time.monotonic() + 60
-    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < steps:
+    while not lines.exists() or len(lines.read_bytes().splitlines()) < steps:
         assert time.monotonic() < deadline
         time.sleep(0.002)
 
@@ -188,21 +274,25 @@ def test_divergence_stops_with_step_and_advice(tmp_path: Path, tiny_dataset: Pat
 
 def test_accumulation_is_one_large_batch(tmp_path: Path, tiny_dataset: Path) -> None:
     losses = []
-    for micro in (1, 4):
+    for micro in (1, 3, 4):
         tables = tiny_run(tiny_dataset, tmp_path / str(micro))
         tables["batch"]["micro_rows"] = micro
-        (tmp_path / str(micro)).mkdir()
-        trainer = Trainer(load_config(None, tables), open_dataset(tiny_dataset), "")
-        trainer.run(silent)
-        losses.append(trainer.progress.losses)
-    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+        losses.append(trained(tables).progress.losses)
+    assert losses[0] == pytest.approx(losses[2], abs=1e-4)
+    assert losses[1] == pytest.approx(losses[2], abs=1e-4)
+
+
+@given(st.integers(1, 300), st.integers(1, 64))
+def test_micro_batches_cover_the_rows(rows: int, most: int) -> None:
+    parts = list(micro_batches(rows, most))
+    assert [row for start, stop in parts for row in range(start, stop)] == list(range(rows))
+    sizes = [stop - start for start, stop in parts]
+    assert len(sizes) == -(-rows // most)
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_a_budget_of_bytes(tmp_path: Path, tiny_dataset: Path) -> None:
-    (tmp_path / "out").mkdir()
-    tables = tiny_run(tiny_dataset, tmp_path / "out", train_bytes=500)
-    trainer = Trainer(load_config(None, tables), open_dataset(tiny_dataset), "")
-    trainer.run(silent)
+    trainer = trained(tiny_run(tiny_dataset, tmp_path / "out", train_bytes=500))
     record = open_dataset(tiny_dataset).manifest.splits["train"]
     step = 64 * record.source_bytes / record.tokens
     assert (trainer.progress.steps - 1) * step < 500 <= trainer.progress.steps * step
@@ -229,7 +319,7 @@ def test_schedule() -> None:
 
 
 def test_presets_and_overrides(tmp_path: Path) -> None:
-    assert presets() == ["baseline", "nano"]
+    assert presets() == ["baseline", "micro", "nano"]
     paths = {"dataset": "d", "output": "o"}
     baseline = load_config(None, {**paths, "preset": "baseline"})
     assert baseline.batch.tokens == 524_288
@@ -248,9 +338,10 @@ def test_presets_and_overrides(tmp_path: Path) -> None:
     [
         ("[model]\nlayer = 3", r"unknown field `layer` - at `\$\.model`"),
         ("[budget]\nsteps = 0", r">= 1 - at `\$\.budget\.steps`"),
-        ("[batch]\nrows = 3\nmicro_rows = 2\n[budget]\nsteps=1", "multiple of batch.micro_rows"),
+        ("[batch]\nrows = 3\nbytes = 2\n[budget]\nsteps=1", "batch.rows and batch.bytes are one length"),
+        ("[run]\ndevice = 'gpu'\n[budget]\nsteps=1", r"at `\$\.run\.device`"),
         ("[evaluation]\nstride = 500\n[budget]\nsteps=1", "evaluation.stride 500 is more"),
-        ('preset = "none"', "no preset 'none'; there are baseline, nano"),
+        ('preset = "none"', "no preset 'none'; there are baseline, micro, nano"),
         ("seed = 1", "no budget: give --steps"),
         ("seed = ", "not TOML"),
     ],
@@ -295,6 +386,84 @@ def test_wrong_usage_is_one_line(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith(f"trainer: {tmp_path}: no manifest.json")
     assert "Missing option" in refused("eval", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "on the GPU"),
+        (MemoryError(), "on this machine"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "on this machine"),
+    ],
+)
+def test_out_of_memory_is_one_line(
+    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("trainer.step.training_loss", full)
+    with pytest.raises(OutOfMemory, match=f"not enough memory {where}; lower batch.micro_rows \\(now 2\\)"):
+        run(tiny_run(tiny_dataset, tmp_path / "out"))
+
+
+def test_memory_that_runs_out_on_a_cpu(tmp_path: Path, tiny_dataset: Path) -> None:
+    tables = tiny_run(tiny_dataset, tmp_path / "out")
+    tables["model"]["dim"] = 2**40  # beyond any address space
+    config = tmp_path / "run.toml"
+    config.write_text(tomli_w.dumps(tables))
+    answer = subprocess.run(
+        [sys.executable, "-m", "trainer", "--config", config], capture_output=True, text=True, timeout=60
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.splitlines()[-1].startswith("trainer: not enough memory on this machine; lower")
+
+
+def test_other_errors_are_not_taken_for_memory() -> None:
+    with pytest.raises(RuntimeError, match="another matter"), memory_errors("buy more"):
+        raise RuntimeError("another matter")
+
+
+def test_a_swapped_dataset_does_not_go_on(tmp_path: Path, tiny_dataset: Path) -> None:
+    tables = tiny_run(tiny_dataset, tmp_path / "out")
+    tables["artifact"] = {"cap_bytes": 1}
+    with pytest.raises(RunFailure, match="over the cap"):
+        run(tables)
+    copy = Path(shutil.copytree(tiny_dataset, tmp_path / "other"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["scheme"]["fingerprint"] = "0" * 64
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TrainerError, match="unfinished run of another configuration, dataset or version"):
+        run(tables | {"dataset": str(copy)})
+    moved = Path(shutil.copytree(tiny_dataset, tmp_path / "moved"))
+    with pytest.raises(RunFailure, match="over the cap"):  # the same data elsewhere goes on
+        run(tables | {"dataset": str(moved)})
+
+
+def test_ids_outside_the_vocabulary_are_refused(tmp_path: Path, tiny_dataset: Path) -> None:
+    copy = Path(shutil.copytree(tiny_dataset, tmp_path / "data"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["vocab_size"] = 100
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"fineweb_train_00000\d\.bin: id \d+, the vocabulary has 100"):
+        run(tiny_run(copy, tmp_path / "out"))
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gpu", "cuda:x", "cpu:1"):
+        with pytest.raises(TrainerError, match=f"no device '{name}'; there are auto, cpu, cuda and cuda:N"):
+            open_device(name, 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    assert open_device("cuda:1", 1) == torch.device("cuda", 1)
+    assert open_device("auto", 1, Processes(5, 8, 1)) == torch.device("cuda", 1)
+    assert open_device("cpu", 1) == torch.device("cpu")
+    for name, processes in (("cuda:2", Processes()), ("cuda", Processes(2, 4, 2))):
+        with pytest.raises(TrainerError, match="no GPU 2 here: there are 2, counted from 0"):
+            open_device(name, 1, processes)
+    with pytest.raises(TrainerError, match="cuda:1 is one GPU for 2 processes"):
+        open_device("cuda:1", 1, Processes(0, 2, 0))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -1,7 +1,7 @@
 """The artifact: all that is needed to run a trained model, with its bytes counted.
 
-    artifact/code/model.py, weights.py   the code that runs it: this package's own files
-             weights.bin                 the weights, quantised and compressed (trainer/weights.py)
+    artifact/model.py                    the code that runs it: this package's own (single_file.py)
+             weights.bin                 the weights, quantised and compressed (weights.py)
              tokenizer/, scheme.toml     what turns text into its ids
              artifact.json               digests and sizes; written last
 
@@ -17,23 +17,25 @@ import hashlib
 import shutil
 import sys
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from shards import write_atomically
 from trainer.data import Dataset
 from trainer.errors import RunFailure, TrainerError
 from trainer.model import Baseline
-from trainer.weights import Int8Rows, WeightsError, compress, decode, encode
+from trainer.single_file import single_file
+from trainer.weights import Int8Rows, WeightsError, compress, encode
 
 CAP = 16_000_000
-CODE = ("model.py", "weights.py")
+CODE = "model.py"
+WEIGHTS = "weights.bin"
 QUANTIZED_ABOVE = 65_536
 """Values; smaller matrices stay float16."""
 CLIP_QUANTILE = 0.9999984
@@ -45,7 +47,9 @@ SCHEMA = "tokenlab-artifact-1"
 
 
 class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`artifact.json`. All sizes are bytes; `codec_bytes` has one a codec that was tried."""
+    """`artifact.json`. All sizes are bytes; `codec_bytes` has one a codec that was tried,
+    `tensor_bytes` one a tensor, compressed by itself: what they sum to is not `weights_bytes`,
+    but their shares tell what an artifact is made of."""
 
     schema: str
     scheme: str
@@ -58,6 +62,7 @@ class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tokenizer_bytes: int
     codec: str
     codec_bytes: dict[str, int]
+    tensor_bytes: dict[str, int]
     sha256: dict[str, str]
 
     @property
@@ -109,21 +114,24 @@ def export(
 ) -> ArtifactRecord:
     """Write the artifact of a model at `folder`, replacing one that is there.
 
-    Raises RunFailure, writing nothing, when code and weights are more than `cap` bytes."""
+    Raises RunFailure, writing nothing, when code and weights are more than `cap` bytes, and
+    TrainerError for a codec that is not there."""
+    check_codecs(codecs)
     stored = quantize(model, scale_floor)
     table = encode(stored, {"shape": asdict(model.shape)})
     packed = {codec: compress(codec, table) for codec in codecs}
     codec = min(packed, key=lambda name: len(packed[name]))
-    files = {f"code/{name}": (Path(__file__).parent / name).read_bytes() for name in CODE}
-    code_bytes = sum(map(len, files.values()))
-    over = code_bytes + len(packed[codec]) - cap
+    tensor_bytes = {name: len(compress(codec, encode({name: tensor}, {}))) for name, tensor in stored.items()}
+    code = own_code()
+    over = len(code) + len(packed[codec]) - cap
     if over > 0:
+        largest = sorted(tensor_bytes.items(), key=lambda entry: -entry[1])[:3]
         raise RunFailure(
-            f"the artifact is {over + cap:,} bytes, {over:,} over the cap of {cap:,}; "
-            f"largest tensors ({codec}): {_largest(stored, codec)}"
+            f"the artifact is {over + cap:,} bytes, {over:,} over the cap of {cap:,}; largest tensors "
+            f"({codec}): {', '.join(f'{name} {size:,}' for name, size in largest)}"
         )
     tokenizer = {name: (dataset.root / name).read_bytes() for name in dataset.manifest.files}
-    files |= {"weights.bin": packed[codec]} | tokenizer
+    files = {CODE: code, WEIGHTS: packed[codec]} | tokenizer
     record = ArtifactRecord(
         schema=SCHEMA,
         scheme=dataset.manifest.scheme.name,
@@ -131,11 +139,12 @@ def export(
         vocab_size=model.shape.vocab_size,
         context=context,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        code_bytes=code_bytes,
+        code_bytes=len(code),
         weights_bytes=len(packed[codec]),
         tokenizer_bytes=sum(map(len, tokenizer.values())),
         codec=codec,
         codec_bytes={name: len(content) for name, content in packed.items()},
+        tensor_bytes=tensor_bytes,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     if folder.exists():
@@ -158,26 +167,36 @@ def load(folder: Path, *, trust_code: bool = False) -> tuple[ArtifactRecord, Any
         raise TrainerError(f"{folder}: no artifact ({error}); make one with `tokenlab train`") from error
     if record.schema != SCHEMA:
         raise TrainerError(f"{folder}: schema {record.schema}, this trainer reads {SCHEMA}")
-    names = [*(f"code/{name}" for name in CODE), "weights.bin"]
-    files = {name: _checked(folder, record, name) for name in names}
-    for name in CODE:
-        if files[f"code/{name}"] != (Path(__file__).parent / name).read_bytes() and not trust_code:
-            raise TrainerError(
-                f"{folder}/code/{name} is not this trainer's own; read it, then run it with --trust-code"
-            )
+    code, weights = (_checked(folder, record, name) for name in (CODE, WEIGHTS))
+    if code != own_code() and not trust_code:
+        raise TrainerError(
+            f"{folder / CODE} is not this trainer's own; read it, then run it with --trust-code"
+        )
+    module = _module(folder / CODE, code)
     try:
-        if trust_code:
-            about, tensors = _module(folder / "code/weights.py", files["code/weights.py"]).decode(
-                files["weights.bin"]
-            )
-        else:
-            about, tensors = decode(files["weights.bin"])
-    except (WeightsError, ValueError) as error:
-        raise TrainerError(f"{folder}/weights.bin: {error}") from error
-    module = _module(folder / "code/model.py", files["code/model.py"])
-    model = module.build(module.ModelShape(**about["shape"]), seed=0)
-    model.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in tensors.items()})
-    return record, model.eval()
+        model = module.load_model(weights)
+    except module.WeightsError as error:
+        raise TrainerError(f"{folder / WEIGHTS}: {error}") from error
+    if not trust_code and model.shape.vocab_size != record.vocab_size:
+        raise TrainerError(
+            f"{folder / WEIGHTS}: {model.shape.vocab_size} ids, artifact.json has {record.vocab_size}"
+        )
+    return record, model
+
+
+@cache
+def own_code() -> bytes:
+    """The code of an artifact made by this package: inference.py and what it needs, as one file."""
+    return single_file(Path(__file__).parent / "inference.py")
+
+
+def check_codecs(codecs: tuple[str, ...]) -> None:
+    """Raise TrainerError for a codec that is unknown or whose package is missing."""
+    for codec in codecs:
+        try:
+            compress(codec, b"")
+        except WeightsError as error:
+            raise TrainerError(f"artifact.codecs: {error}") from error
 
 
 def _checked(folder: Path, record: ArtifactRecord, name: str) -> bytes:
@@ -198,12 +217,6 @@ def _module(path: Path, content: bytes) -> ModuleType:
     sys.modules[module.__name__] = module  # dataclasses look their module up
     exec(compile(content, str(path), "exec"), module.__dict__)
     return module
-
-
-def _largest(stored: dict[str, NDArray[Any] | Int8Rows], codec: str) -> str:
-    sizes = {name: len(compress(codec, encode({name: tensor}, {}))) for name, tensor in stored.items()}
-    top = sorted(sizes, key=lambda name: -sizes[name])[:3]
-    return ", ".join(f"{name} {sizes[name]:,}" for name in top)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -17,11 +17,23 @@ from trainer.data import Split
 
 
 class Batches:
-    """An endless sequence of batches over a split; the same arguments give the same sequence."""
+    """An endless sequence of batches over a split; the same arguments give the same sequence.
 
-    def __init__(self, split: Split, *, rows: int, context: int, block_documents: int, seed: int) -> None:
+    With `share` = (start, stop) only these rows of each batch are read: one process's part."""
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        rows: int,
+        context: int,
+        block_documents: int,
+        seed: int,
+        share: tuple[int, int] | None = None,
+    ) -> None:
         self._split = split
         self._rows, self._context = rows, context
+        self._share = share or (0, rows)
         self._block = block_documents
         self._seed = seed
         self._blocks = -(-split.record.documents // block_documents)
@@ -32,18 +44,18 @@ class Batches:
         self._carried = self._take(1)
 
     def next(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets, int64[rows, context] each."""
-        tokens = np.concatenate([self._carried, self._take(self._rows * self._context)])
+        """Inputs and targets, int64[rows of the share, context] each."""
+        start, stop = self._share
+        self._skip_tokens(start * self._context)
+        shape = (stop - start, self._context)
+        tokens = np.concatenate([self._carried, self._take(shape[0] * shape[1])])
         self._carried = tokens[-1:]
-        shape = (self._rows, self._context)
+        self._skip_tokens((self._rows - stop) * self._context)
         return tokens[:-1].reshape(shape), tokens[1:].reshape(shape)
 
     def skip(self, batches: int) -> None:
         """Go on as if `next` had been called so often; reads one token."""
-        left = batches * self._rows * self._context
-        if left:
-            self._advance(left - 1)
-            self._carried = self._take(1)
+        self._skip_tokens(batches * self._rows * self._context)
 
     def order_sha256(self) -> str:
         """Digest of the order of blocks (little-endian int64) in the epochs begun so far."""
@@ -77,6 +89,11 @@ class Batches:
             count -= stop - self._at
             self._at = stop
         return np.concatenate(parts)
+
+    def _skip_tokens(self, count: int) -> None:
+        if count:
+            self._advance(count - 1)
+            self._carried = self._take(1)
 
     def _advance(self, count: int) -> None:
         while count:

@@ -19,11 +19,14 @@ from trainer.weights import WeightsError, compress, decode, encode
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """Where a run stands. `identity` is the sha256 of configuration, dataset and code."""
+    """Where a run stands. `identity` is the sha256 of configuration, dataset and code; `seconds` of
+    training include those of validation, not those of warm-up."""
 
     identity: str
     steps: int = 0
     seconds: float = 0.0
+    validation_seconds: float = 0.0
+    warmup_seconds: float = 0.0
     losses: list[float] = msgspec.field(default_factory=list)
     """Mean nats a target of every step, for the curve."""
 

@@ -12,6 +12,10 @@
 A later source overrides an earlier one key by key: preset, file, command line. Only limits of the
 budget (steps, seconds, train_bytes) replace all earlier ones together: who asks for 1,000,000 bytes
 does not want a preset's number of steps to cut them short.
+
+Lengths are tokens or steps, or source bytes under the other name in EITHER, for runs over different
+tokenizers that shall see the same text; `trainer.sizes.resolve` turns bytes into tokens and steps. A
+later source's one form replaces an earlier source's other; both in one source are an error.
 """
 
 from __future__ import annotations
@@ -27,6 +31,16 @@ from msgspec import Meta
 from trainer.errors import TrainerError
 
 LIMITS = {"steps", "seconds", "train_bytes"}
+EITHER = (
+    ("batch", "rows", "bytes"),
+    ("batch", "context", "context_bytes"),
+    ("rates", "momentum_steps", "momentum_bytes"),
+    ("budget", "warmdown_steps", "warmdown_bytes"),
+    ("evaluation", "context", "context_bytes"),
+    ("evaluation", "stride", "stride_bytes"),
+    ("evaluation", "validate_every", "validate_every_bytes"),
+)
+"""Table, key, and the key of the same in source bytes."""
 Count = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -51,11 +65,15 @@ class ModelConfig(_Table, frozen=True, kw_only=True):
 
 
 class BatchConfig(_Table, frozen=True, kw_only=True):
-    """A step sees `rows` rows of `context` tokens, `micro_rows` at a time (gradients accumulate);
-    documents are shuffled in blocks of `block_documents`."""
+    """A step sees `rows` rows of `context` tokens, at most `micro_rows` at a time (gradients
+    accumulate); documents are shuffled in blocks of `block_documents`. Rows that stand for `bytes`
+    are a multiple of `row_multiple`, which several processes need."""
 
     rows: Count = 16
+    bytes: Count | None = None
+    row_multiple: Count = 1
     context: Count = 128
+    context_bytes: Count | None = None
     micro_rows: Count = 16
     block_documents: Count = 1
 
@@ -74,6 +92,7 @@ class RatesConfig(_Table, frozen=True, kw_only=True):
     momentum: NotNegative = 0.95
     momentum_start: NotNegative = 0.85
     momentum_steps: Annotated[int, Meta(ge=0)] = 500
+    momentum_bytes: Count | None = None
     beta1: NotNegative = 0.9
     beta2: NotNegative = 0.95
     epsilon: Positive = 1e-8
@@ -87,20 +106,27 @@ class BudgetConfig(_Table, frozen=True, kw_only=True):
     seconds: Positive | None = None
     train_bytes: Count | None = None
     warmdown_steps: Annotated[int, Meta(ge=0)] = 0
+    warmdown_bytes: Count | None = None
 
 
 class EvaluationConfig(_Table, frozen=True, kw_only=True):
-    """Windows of `context` tokens moved by `stride`."""
+    """Windows of `context` tokens moved by `stride`, for the score of the finished run. While it
+    trains, the validation split is scored every `validate_every` steps (0 is never) as a stream, in
+    windows that do not overlap."""
 
     context: Count = 128
+    context_bytes: Count | None = None
     stride: Count = 64
+    stride_bytes: Count | None = None
     isolated: bool = False
+    validate_every: Annotated[int, Meta(ge=0)] = 0
+    validate_every_bytes: Count | None = None
 
 
 class ArtifactConfig(_Table, frozen=True, kw_only=True):
     """How weights are stored; of `codecs` the smallest is taken."""
 
-    codecs: Annotated[tuple[Literal["none", "zlib", "lzma", "zstd"], ...], Meta(min_length=1)] = (
+    codecs: Annotated[tuple[Literal["none", "zlib", "lzma", "zstd", "brotli"], ...], Meta(min_length=1)] = (
         "zlib",
         "zstd",
     )
@@ -109,11 +135,24 @@ class ArtifactConfig(_Table, frozen=True, kw_only=True):
 
 
 class MachineConfig(_Table, frozen=True, kw_only=True):
-    """Where it runs. `threads` is for CPU work; only one is reproducible bit by bit."""
+    """Where it runs, and how. `threads` is for CPU work; only one is reproducible bit by bit.
+    `auto` is bfloat16 on a GPU and float32 on a CPU; for `compile` (a torch.compile backend, or
+    `off`) it is inductor on a GPU and off on a CPU. `warmup_steps` are made, undone and not counted
+    before the first; unless given they are 3 where something is compiled, else 0."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[str, Meta(pattern="^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
     threads: Count = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "off", "eager", "aot_eager", "inductor"] = "auto"
+    warmup_steps: Annotated[int, Meta(ge=0)] | None = None
     checkpoint_seconds: Positive = 60.0
+
+
+class LogConfig(_Table, frozen=True, kw_only=True):
+    """Where metrics go besides metrics.jsonl."""
+
+    tensorboard: bool = False
+    wandb: bool = False
 
 
 class RunConfig(_Table, frozen=True, kw_only=True):
@@ -130,6 +169,7 @@ class RunConfig(_Table, frozen=True, kw_only=True):
     evaluation: EvaluationConfig = EvaluationConfig()
     artifact: ArtifactConfig = ArtifactConfig()
     run: MachineConfig = MachineConfig()
+    log: LogConfig = LogConfig()
 
 
 def presets() -> list[str]:
@@ -160,11 +200,13 @@ def _check(config: RunConfig) -> None:
     budget = config.budget
     if budget.steps is None and budget.seconds is None and budget.train_bytes is None:
         raise TrainerError("no budget: give --steps, --seconds or --train-bytes")
-    if config.batch.rows % config.batch.micro_rows:
-        raise TrainerError(
-            f"batch.rows {config.batch.rows} must be a multiple of batch.micro_rows {config.batch.micro_rows}"
-        )
     window = config.evaluation
+    if window.context_bytes is None and window.stride_bytes is None:
+        check_window(window)
+
+
+def check_window(window: EvaluationConfig) -> None:
+    """Raises TrainerError for windows that leave gaps."""
     if window.stride > window.context:
         raise TrainerError(
             f"evaluation.stride {window.stride} is more than evaluation.context {window.context}"
@@ -187,13 +229,24 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` on `under`. Raises TrainerError when `over` gives one length in both forms."""
     merged = dict(under)
     for key, value in over.items():
-        below = merged.get(key)
+        below = merged.get(key, {})
         if isinstance(below, dict) and isinstance(value, dict):
-            if key == "budget" and LIMITS & value.keys():
-                below = {name: kept for name, kept in below.items() if name not in LIMITS}
-            merged[key] = _merge(below, value)
+            void = _replaced(key, value)
+            merged[key] = {name: kept for name, kept in below.items() if name not in void} | value
         else:
             merged[key] = value
     return merged
+
+
+def _replaced(table: str, given: dict[str, Any]) -> set[str]:
+    """Keys of an earlier source's table that these make void."""
+    void = LIMITS if table == "budget" and LIMITS & given.keys() else set()
+    for name, *forms in EITHER:
+        if name == table and given.keys() & set(forms):
+            if given.keys() >= set(forms):
+                raise TrainerError(f"{table}.{forms[0]} and {table}.{forms[1]} are one length; give one")
+            void = void | set(forms)
+    return void

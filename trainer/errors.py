@@ -18,3 +18,7 @@ class RunFailure(TrainerError):
     a target scored twice."""
 
     exit_code = 1
+
+
+class OutOfMemory(TrainerError):
+    """Memory ran out; the text says what to make smaller."""

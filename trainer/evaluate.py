@@ -1,6 +1,8 @@
 """The exact evaluator: nats of every validation target once, over the sidecar's source bytes.
 
-Logits are float32 as the model gives them; log-probabilities and all sums are float64. Two modes:
+Logits are float32 as the model gives them; sums, over the vocabulary too, are float64. Windows are
+batched by length and logits computed for scored targets only; every window is computed whole, for a
+cache of keys and values is exact only while a window's start stands still. Two modes:
 
 - stream: the split is one stream; every token but the first is a target, BOS included, and a
   window may reach back into the document before (the contest's evaluator);
@@ -15,19 +17,17 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from tokenlab.accounting.bpb import Score, score_documents
 from trainer.data import Dataset, Split, Values
-from trainer.errors import DataError
+from trainer.errors import DataError, RunFailure
 from trainer.windows import Coverage, cut_windows
 
-BATCH_TOKENS = 16_384
-"""Inputs a forward pass; with fewer, small models on a CPU wait for Python, with more they leave
-the cache."""
-LOGIT_ROWS = 4_096
-"""Targets whose logits are held at once: 8,192 ids in float64 are 268 MB."""
+BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536}
+"""Inputs a forward pass; with fewer, a small model waits for Python, with more it leaves a CPU's cache."""
+HELD_LOGITS = {"cpu": 1 << 19, "cuda": 1 << 25}
+"""Logits held at once, for the same reason."""
 
 
 class Scorable(Protocol):
@@ -59,11 +59,13 @@ def evaluate(
     stride: int,
     isolated: bool = False,
     device: torch.device | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> Evaluation:
-    """Score a model on the validation split in windows of `context` tokens moved by `stride`.
+    """Score a model on the validation split in windows of `context` tokens moved by `stride`,
+    `batch_tokens` inputs at a time, or what suits the device.
 
-    Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact."""
+    Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact or
+    a target's nats are not finite."""
     split = dataset.split("val")
     starts = split.document_starts()
     charges = document_charges(split, starts)
@@ -75,8 +77,10 @@ def evaluate(
     coverage = Coverage(expected)
     nats = np.zeros(len(starts))
     nats_bos = np.zeros(len(starts))
-    scorer = _Scorer(model, split.tokens, device or torch.device("cpu"))
-    for batch in _batches(windows, batch_tokens):
+    place = device or torch.device("cpu")
+    rows = max(1, HELD_LOGITS[place.type] // dataset.manifest.vocab_size)
+    scorer = _Scorer(model, split.tokens, place, rows)
+    for batch in _batches(windows, batch_tokens or BATCH_TOKENS[place.type]):
         targets, target_nats = scorer.score(batch)
         coverage.add(targets)
         document = np.searchsorted(starts, targets, side="right") - 1
@@ -84,6 +88,10 @@ def evaluate(
         opening = starts[document] == targets
         np.add.at(nats_bos, document[opening], target_nats[opening])
     coverage.check()
+    if not np.isfinite(nats).all():
+        raise RunFailure(
+            "the model gives a target no probability, or none that is a number; no score is given"
+        )
     score = score_documents(
         nats,
         nats_bos,
@@ -112,8 +120,10 @@ def document_charges(split: Split, starts: NDArray[np.int64]) -> NDArray[np.int6
 
 
 class _Scorer:
-    def __init__(self, model: Scorable, tokens: Values, device: torch.device) -> None:
-        self._model, self._tokens, self._device = model, tokens, device
+    """`rows` are the targets whose logits are held at once."""
+
+    def __init__(self, model: Scorable, tokens: Values, device: torch.device, rows: int) -> None:
+        self._model, self._tokens, self._device, self._rows = model, tokens, device, rows
 
     @torch.inference_mode()
     def score(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -131,10 +141,20 @@ class _Scorer:
             hidden = self._model.hidden(tokens[:, :-1])[chosen]
             wanted = tokens[:, 1:][chosen]
             parts = []
-            for at in range(0, len(wanted), LOGIT_ROWS):
-                logits = self._model.logits(hidden[at : at + LOGIT_ROWS]).double()
-                parts.append(F.cross_entropy(logits, wanted[at : at + LOGIT_ROWS], reduction="none"))
+            for at in range(0, len(wanted), self._rows):
+                logits = self._model.logits(hidden[at : at + self._rows])
+                parts.append(target_nats(logits, wanted[at : at + self._rows]))
         return position[scored] + 1, torch.cat(parts).cpu().numpy()
+
+
+def target_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """-ln p of targets int64[n] under logits float32[n, vocab_size], float64[n].
+
+    Exponentials are float32 (each off by 6e-8 of itself at most), their sum and the rest float64."""
+    top = logits.amax(1, keepdim=True)
+    total = (logits - top).exp_().sum(1, dtype=torch.float64)
+    chosen = logits.gather(1, targets[:, None])
+    return total.log() + (top.double() - chosen.double())[:, 0]
 
 
 def precision(device: torch.device) -> AbstractContextManager[object]:

@@ -9,12 +9,14 @@ and warm-up as published in track_10min_16mb/2026-03-17_NaiveBaseline.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from trainer.model import Baseline
+from trainer.processes import ALONE, Processes
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Chosen by Muon's author for slope at zero; singular values end in about 0.7..1.2, not at 1."""
@@ -22,7 +24,7 @@ EPSILON = 1e-7
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Nearly the closest semi-orthogonal matrix to `matrix`[rows, columns]; the same dtype.
+    """Nearly the closest semi-orthogonal matrix to `matrix`[rows, columns]; the same dtype, contiguous.
 
     bfloat16 on a GPU, as published; on a CPU, where bfloat16 is no faster, float32."""
     a, b, c = COEFFICIENTS
@@ -34,14 +36,19 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
     out: Tensor = x.T if tall else x
-    return out.to(matrix.dtype)
+    return out.to(matrix.dtype).contiguous()
 
 
 @dataclass
 class Muon:
-    """Muon over 2-D parameters, which must have gradients when `step` is called."""
+    """Muon over 2-D parameters, which must have gradients when `step` is called.
+
+    Of several processes each orthogonalizes its share of the matrices and sends it to the others, as
+    published; the momentum is kept whole by each, so that any one can write a checkpoint."""
 
     parameters: list[Tensor]
+    processes: Processes = ALONE
+    orthogonalize: Callable[[Tensor], Tensor] = orthogonalize
     momentum: list[Tensor] = field(default_factory=list)
     """One float32 buffer a parameter, of its shape."""
 
@@ -52,11 +59,17 @@ class Muon:
     @torch.no_grad()
     def step(self, rate: float, momentum: float) -> None:
         """parameter -= rate * sqrt(max(1, rows / columns)) * orthogonalized update."""
-        for parameter, buffer in zip(self.parameters, self.momentum, strict=True):
+        updates: list[Tensor] = []
+        owners = [index % self.processes.count for index in range(len(self.parameters))]
+        for owner, parameter, buffer in zip(owners, self.parameters, self.momentum, strict=True):
             if parameter.grad is None:
                 raise RuntimeError("step before backward: a parameter has no gradient")
             buffer.mul_(momentum).add_(parameter.grad)
-            update = orthogonalize(parameter.grad.add(buffer, alpha=momentum))
+            mine = owner == self.processes.rank
+            update = parameter.grad.add(buffer, alpha=momentum)
+            updates.append(self.orthogonalize(update) if mine else torch.empty_like(update))
+        self.processes.broadcast(updates, owners)
+        for parameter, update in zip(self.parameters, updates, strict=True):
             rows, columns = parameter.shape
             parameter.add_(update, alpha=-rate * max(1.0, rows / columns) ** 0.5)
 
@@ -110,10 +123,10 @@ class Rates:
 class Optimizers:
     """The three groups of the baseline, stepped together."""
 
-    def __init__(self, model: Baseline, rates: Rates) -> None:
+    def __init__(self, model: Baseline, rates: Rates, processes: Processes = ALONE) -> None:
         self.rates = rates
         matrices, vectors = split_parameters(model)
-        self.muon = Muon(matrices)
+        self.muon = Muon(matrices, processes)
         self.embedding = Adam([model.embedding.weight], rates.embedding_rate)
         self.vectors = Adam(vectors, rates.scalar_rate)
 

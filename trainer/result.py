@@ -1,4 +1,5 @@
-"""`result.json`: one training run, typed. Sizes are bytes, times seconds, losses nats a target.
+"""`result.json`: one training run, typed. Sizes are bytes, times seconds, losses nats a target;
+`units` says so in the file itself.
 
 Everything but `timing`, `environment` and `config`'s paths is the same, bit by bit, when a run on
 one CPU thread with a budget of steps or bytes is repeated.
@@ -24,6 +25,16 @@ from trainer.evaluate import Evaluation
 
 SCHEMA = "tokenlab-run-1"
 EVALUATION_SCHEMA = "tokenlab-evaluation-1"
+UNITS = {
+    "bpb": "bits a source byte, BOS targets included",
+    "bpb_documents": "bits a source byte, BOS targets left out",
+    "loss": "nats a target",
+    "nats": "nats",
+    "bytes": "bytes; source bytes are UTF-8 of the documents",
+    "seconds": "wall seconds",
+    "context, stride": "tokens",
+    "flops_per_byte": "floating-point operations of training a source byte, forward and backward",
+}
 
 
 class ScoreRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +70,9 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What training used. `train_bytes` are source bytes, at the manifest's mean bytes a token;
-    `flops_per_byte` counts 6 a parameter and token (2 forward, 4 backward), attention left out."""
+    """What training used. `train_bytes` are source bytes, at the manifest's mean bytes a token,
+    `batch_bytes` those of a step; `flops_per_byte` is the count of trainer/flops.py over them.
+    `processes` are those that finished it."""
 
     parameters: int
     steps: int
@@ -69,25 +81,35 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     first_loss: float
     last_loss: float
     flops_per_byte: float
+    batch_tokens: int
+    batch_bytes: float
+    processes: int
 
 
 class TimingRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Wall seconds. `training` includes data and checkpoints; `warmup` (compiling) is apart."""
+    """Wall seconds. `training` includes data, checkpoints and `validation` (scoring in between);
+    `warmup` (compiling) is apart."""
 
     training: float
     warmup: float
+    validation: float
     evaluation: float
     tokens_per_second: float
 
 
 class EnvironmentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it ran."""
+    """Where it ran. `memory_bytes` is the machine's; `git` the trainer's commit, `+` with changes."""
 
     tokenlab: str
     torch: str
     numpy: str
     python: str
+    system: str
     device: str
+    gpus: int
+    processor: str
+    cores: int
+    memory_bytes: int
     threads: int
     git: str | None
 
@@ -124,6 +146,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     config: RunConfig
     timing: TimingRecord
     environment: EnvironmentRecord
+    units: dict[str, str] = msgspec.field(default_factory=lambda: dict(UNITS))
 
 
 def score_record(
@@ -170,16 +193,32 @@ def score_record(
 
 def environment(device: torch.device) -> EnvironmentRecord:
     """This process's."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    processor = _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor
     return EnvironmentRecord(
         tokenlab=__version__,
         torch=str(torch.__version__),
         numpy=numpy.__version__,
         python=platform.python_version(),
-        device=f"{device.type} {name or platform.machine()}",
+        system=f"{platform.system()} {platform.release()}",
+        device=f"{device.type} {name}",
+        gpus=torch.cuda.device_count(),
+        processor=processor,
+        cores=os.cpu_count() or 1,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         threads=torch.get_num_threads(),
         git=_git_state(),
     )
+
+
+def _processor() -> str:
+    """The CPU's name, of Linux where it tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _git_state() -> str | None:

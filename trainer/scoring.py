@@ -11,21 +11,30 @@ from trainer.devices import open_device
 from trainer.errors import TrainerError
 from trainer.evaluate import evaluate
 from trainer.result import EVALUATION_SCHEMA, EvaluationRecord, environment, score_record
+from trainer.sizes import tokens_for_bytes
 
 
 def score_artifact(
     artifact: Path,
     dataset_folder: Path,
     *,
-    context: int | None,
-    stride: int | None,
-    isolated: bool,
-    device: str,
-    threads: int,
-    trust_code: bool,
+    context: int | None = None,
+    stride: int | None = None,
+    context_bytes: int | None = None,
+    stride_bytes: int | None = None,
+    isolated: bool = False,
+    device: str = "auto",
+    threads: int = 1,
+    trust_code: bool = False,
 ) -> EvaluationRecord:
-    """Score an artifact on a dataset's validation split. `context` is the trained one and `stride`
-    the context where they are None. Raises TrainerError when the two do not belong together."""
+    """Score an artifact on a dataset's validation split.
+
+    Windows are given in tokens, or in source bytes at the split's mean bytes a token; `context` is
+    the trained one and `stride` the context where neither is. Raises TrainerError when artifact and
+    dataset do not belong together, or a length is given in both."""
+    for name, tokens, count in (("context", context, context_bytes), ("stride", stride, stride_bytes)):
+        if tokens is not None and count is not None:
+            raise TrainerError(f"--{name} {tokens} and --{name}-bytes {count}: give one of the two")
     place = open_device(device, threads)
     dataset = open_dataset(dataset_folder)
     record, model = load(artifact, trust_code=trust_code)
@@ -35,8 +44,13 @@ def score_artifact(
             f"{artifact} was trained with scheme {record.scheme} ({record.fingerprint[:12]}), "
             f"{dataset_folder} has {scheme.name} ({scheme.fingerprint[:12]})"
         )
-    context = context if context is not None else record.context
-    stride = stride if stride is not None else context
+    if record.vocab_size != dataset.manifest.vocab_size:
+        raise TrainerError(
+            f"{artifact} has {record.vocab_size:,} ids, {dataset_folder} {dataset.manifest.vocab_size:,}"
+        )
+    mean = dataset.split("val").bytes_per_token
+    context = _tokens(context, context_bytes, mean) or record.context
+    stride = _tokens(stride, stride_bytes, mean) or context
     started = time.monotonic()
     evaluation = evaluate(
         model.to(place), dataset, context=context, stride=stride, isolated=isolated, device=place
@@ -55,3 +69,7 @@ def score_artifact(
         document_nats_bos=evaluation.nats_bos.tolist(),
         document_bytes=evaluation.charges.tolist(),
     )
+
+
+def _tokens(tokens: int | None, count_bytes: int | None, bytes_per_token: float) -> int | None:
+    return tokens_for_bytes(count_bytes, bytes_per_token) if count_bytes is not None else tokens

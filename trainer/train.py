@@ -1,17 +1,22 @@
 """One run, from configuration to `result.json`: train, export, score the artifact elsewhere.
 
 OUTPUT/config.json       the configuration as it was resolved
-       metrics.jsonl     a line a step: loss, learning rate multiplier, bytes, seconds
+       metrics.jsonl     a line a step: loss, learning rate multiplier, bytes, seconds, and BPB
+                         where the validation split was scored
        checkpoint.bin    while it is unfinished
        artifact/         see trainer/artifact.py
        documents.json    nats and bytes of each validation document
        result.json       written last; its presence means the run is whole
+       tensorboard/, wandb/  if asked for
+
+Under `torchrun` all processes train and the first writes; see trainer/processes.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -23,19 +28,21 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
 
 from shards import write_atomically
 from trainer import checkpoint
-from trainer.artifact import ArtifactRecord, export
+from trainer.artifact import ArtifactRecord, check_codecs, export
 from trainer.batches import Batches
-from trainer.config import RunConfig
+from trainer.config import LogConfig, RunConfig
 from trainer.data import Dataset, Split, open_dataset
-from trainer.devices import open_device
+from trainer.devices import memory_errors, open_device
 from trainer.errors import RunFailure, TrainerError
-from trainer.evaluate import evaluate, precision
+from trainer.evaluate import evaluate
+from trainer.flops import model_flops_per_token
+from trainer.loggers import Loggers, check_loggers
 from trainer.model import Baseline, ModelShape, build
 from trainer.muon import Optimizers, Rates
+from trainer.processes import ALONE, Processes, as_one, launched
 from trainer.result import (
     SCHEMA,
     DatasetRecord,
@@ -48,28 +55,45 @@ from trainer.result import (
     score_record,
 )
 from trainer.schedule import Used, multiplier, spent, steps_left
+from trainer.sizes import resolve
+from trainer.step import Step
 
 Say = Callable[[str], None]
 
-DIVERGED = 3.0
-"""Nats above the loss of an untrained model (ln vocabulary): no run that recovers gets there."""
-WARMUP_STEPS = 3
 LINES = 10
 """Lines of progress a run, and one every ten seconds at most beyond that."""
 
 
-def train(config: RunConfig, say: Say, *, force: bool = False) -> Result:
-    """Run `config`; resumes what was interrupted. Raises TrainerError when it cannot start, and
-    RunFailure when it diverges or its artifact is too large."""
-    output = Path(config.output)
-    dataset = open_dataset(Path(config.dataset))
-    dataset.split("val").charges()  # refuse now what could not be scored in the end
-    identity = _identity(config, dataset)
-    trainer = Trainer(config, dataset, identity)
-    _prepare(output, force)
-    trainer.resume(say)
-    _write(output / "config.json", msgspec.json.format(msgspec.json.encode(config), indent=1) + b"\n")
-    trainer.run(say)
+def train(config: RunConfig, say: Say, *, force: bool = False) -> Result | None:
+    """Run `config`; resumes what was interrupted. None in all but the first of several processes.
+
+    Raises TrainerError when it cannot start, and RunFailure when it diverges or its artifact is
+    too large."""
+    with as_one():
+        processes = launched()
+        dataset = open_dataset(Path(config.dataset))
+        dataset.split("val").charges()  # refuse now what could not be scored in the end
+        config = resolve(config, dataset)
+        processes.share(config.batch.rows)
+        check_loggers(config)
+        check_codecs(config.artifact.codecs)
+    with memory_errors(f"lower batch.micro_rows (now {config.batch.micro_rows}) or evaluation.context"):
+        trainer = Trainer(config, dataset, _identity(config, dataset), processes)
+        with as_one(RunFailure), processes.together(trainer.device):
+            if processes.first:
+                _prepare(Path(config.output), force)
+            else:
+                say = _unsaid
+            trainer.resume(say)
+            if processes.first:
+                _write_json(Path(config.output) / "config.json", config)
+            trainer.run(say)
+        return _conclude(trainer, say) if processes.first else None
+
+
+def _conclude(trainer: Trainer, say: Say) -> Result:
+    """Score, export, score the artifact, and write the result."""
+    config, dataset, output = trainer.config, trainer.dataset, trainer.output
     say("scoring the weights before quantisation")
     window = config.evaluation
     started = time.monotonic()
@@ -99,7 +123,7 @@ def train(config: RunConfig, say: Say, *, force: bool = False) -> Result:
         "bytes": after.document_bytes,
     }
     _write(output / "documents.json", msgspec.json.encode(documents))
-    _write(output / "result.json", msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    _write_json(output / "result.json", result)
     (output / "checkpoint.bin").unlink(missing_ok=True)
     return result
 
@@ -107,10 +131,15 @@ def train(config: RunConfig, say: Say, *, force: bool = False) -> Result:
 class Trainer:
     """The training part of a run: model, optimizers, data, and how far they are."""
 
-    def __init__(self, config: RunConfig, dataset: Dataset, identity: str) -> None:
+    def __init__(
+        self, config: RunConfig, dataset: Dataset, identity: str, processes: Processes = ALONE
+    ) -> None:
+        """`config` is resolved (trainer/sizes.py); `identity` is what a checkpoint must match."""
         self.config = config
         self.output = Path(config.output)
-        self.device = open_device(config.run.device, config.run.threads)
+        self.processes = processes
+        self.share = processes.share(config.batch.rows)
+        self.device = open_device(config.run.device, config.run.threads, processes)
         self.dataset = dataset
         self.split: Split = dataset.split("train")
         sizes = msgspec.structs.asdict(config.model)
@@ -119,17 +148,19 @@ class Trainer:
         except ValueError as error:
             raise TrainerError(f"[model]: {error}") from error
         self.model: Baseline = build(shape, config.seed).to(self.device)
-        self.optimizers = Optimizers(self.model, Rates(**msgspec.structs.asdict(config.rates)))
-        self.batches = Batches(
-            self.split,
+        rates = msgspec.structs.asdict(config.rates)
+        del rates["momentum_bytes"]
+        self.optimizers = Optimizers(self.model, Rates(**rates), processes)
+        self.batches = self._open_batches()
+        self.step = Step(
+            self.model,
+            self.optimizers,
+            machine=config.run,
             rows=config.batch.rows,
-            context=config.batch.context,
-            block_documents=config.batch.block_documents,
-            seed=config.seed,
+            micro_rows=config.batch.micro_rows,
+            processes=processes,
         )
         self.progress = checkpoint.Progress(identity=identity)
-        self.warmup_seconds = 0.0
-        self._forward: Callable[[Tensor, Tensor], Tensor] = self.model
 
     @property
     def parameters(self) -> int:
@@ -143,45 +174,70 @@ class Trainer:
         return Used(steps=steps, seconds=seconds, train_bytes=seen)
 
     def resume(self, say: Say) -> None:
-        """Go on from the checkpoint in the output folder, if there is one."""
+        """Go on from the checkpoint in the output folder, if there is one; then all processes
+        stand where the first does."""
         path = self.output / "checkpoint.bin"
         metrics = self.output / "metrics.jsonl"
-        if path.exists():
-            self.progress = checkpoint.restore(path, self.model, self.optimizers, self.progress.identity)
-            self.batches.skip(self.progress.steps)
-            say(f"going on after step {self.progress.steps:,}, {self.progress.seconds:.0f} s of training")
-        lines = metrics.read_bytes().splitlines(keepends=True) if metrics.exists() else []
-        _write(metrics, b"".join(lines[: self.progress.steps]))
+        if self.processes.first:
+            if path.exists():
+                identity = self.progress.identity
+                self.progress = checkpoint.restore(path, self.model, self.optimizers, identity)
+                say(f"going on after step {self.progress.steps:,}, {self.progress.seconds:.0f} s of training")
+            lines = metrics.read_bytes().splitlines(keepends=True) if metrics.exists() else []
+            _write(metrics, b"".join(lines[: self.progress.steps]))
+        counters = torch.tensor(
+            [self.progress.steps, self.progress.seconds], dtype=torch.float64, device=self.device
+        )
+        state = [*(p.detach() for p in self.model.parameters()), *self.optimizers.state().values(), counters]
+        self.processes.broadcast(state, [0] * len(state))
+        self.progress.steps, self.progress.seconds = int(counters[0]), float(counters[1])
+        self.batches.skip(self.progress.steps)
 
     def run(self, say: Say) -> None:
         """Train until the budget is spent. After Ctrl-C the step is finished and kept."""
-        budget = self.config.budget
-        self._warm_up()
-        before = self.progress.seconds
-        started = said = saved = time.monotonic()
+        budget, progress = self.config.budget, self.progress
         say(self._opening())
-        with open(self.output / "metrics.jsonl", "ab", buffering=0) as metrics, _Interrupts() as interrupts:
-            while not spent(budget, self.used(self.progress.seconds)):
-                rate = multiplier(budget, self.used(self.progress.seconds))
-                loss = self._step(rate)
+        lines = self.output / "metrics.jsonl" if self.processes.first else Path(os.devnull)
+        with (
+            open(lines, "ab", buffering=0) as metrics,
+            Loggers(self.config, progress, enabled=self.processes.first) as loggers,
+            _Interrupts() as interrupts,
+        ):
+            progress.warmup_seconds += self.step.warm_up(self._open_batches())
+            before = progress.seconds
+            started = said = saved = time.monotonic()
+            while not spent(budget, self.used(progress.seconds)):
+                rate = multiplier(budget, self.used(progress.seconds))
+                loss = self.step(self.batches.next(), progress.steps, rate)
+                progress.steps += 1
+                progress.losses.append(loss)
+                bpb = self._validate()
+                elapsed, stop = self.processes.maximum(
+                    [time.monotonic() - started, interrupts.seen], self.device
+                )
+                progress.seconds = before + elapsed
+                values = self._values(rate, bpb)
+                metrics.write(msgspec.json.encode(values) + b"\n")
+                loggers.log(progress.steps, values)
                 now = time.monotonic()
-                self._note(loss, before + now - started)
-                metrics.write(self._metrics(rate))
-                if self._worth_a_line(now - said):
+                if bpb is not None or self._worth_a_line(now - said):
                     said = now
-                    say(self._line())
-                if interrupts.seen or now - saved > self.config.run.checkpoint_seconds:
+                    say(self._line(bpb))
+                if stop or now - saved > self.config.run.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
-                if interrupts.seen:
+                if stop:
+                    self.processes.wait(self.device)  # `torchrun` ends all when it sees one end
                     raise KeyboardInterrupt
-        self.progress.seconds = before + time.monotonic() - started
+            self.step.finish()
+            progress.seconds = before + time.monotonic() - started
         self.save()
-        say(f"loss {curve(self.progress.losses)}")
+        say(f"loss {curve(progress.losses)}")
 
     def save(self) -> None:
         """Write the checkpoint."""
-        checkpoint.save(self.output / "checkpoint.bin", self.model, self.optimizers, self.progress)
+        if self.processes.first:
+            checkpoint.save(self.output / "checkpoint.bin", self.model, self.optimizers, self.progress)
 
     def result(
         self, artifact: ArtifactRecord, after: EvaluationRecord, before: ScoreRecord, evaluation: float
@@ -189,7 +245,7 @@ class Trainer:
         """The record of the finished run."""
         steps, tokens = self.progress.steps, self.progress.steps * self.config.batch.tokens
         manifest = self.dataset.manifest
-        per_byte = 6 * self.parameters / self.split.bytes_per_token
+        per_token = model_flops_per_token(self.model, self.config.batch.context)
         return Result(
             schema=SCHEMA,
             seed=self.config.seed,
@@ -214,75 +270,56 @@ class Trainer:
                 train_bytes=self.used(0).train_bytes,
                 first_loss=self.progress.losses[0],
                 last_loss=self.progress.losses[-1],
-                flops_per_byte=per_byte,
+                flops_per_byte=per_token / self.split.bytes_per_token,
+                batch_tokens=self.config.batch.tokens,
+                batch_bytes=self.config.batch.tokens * self.split.bytes_per_token,
+                processes=self.processes.count,
             ),
             code_sha256=code_sha256(),
             config=self.config,
             timing=TimingRecord(
                 training=self.progress.seconds,
-                warmup=self.warmup_seconds,
+                warmup=self.progress.warmup_seconds,
+                validation=self.progress.validation_seconds,
                 evaluation=evaluation,
                 tokens_per_second=tokens / self.progress.seconds,
             ),
             environment=environment(self.device),
         )
 
-    def _warm_up(self) -> None:
-        """On a GPU, compile; gradients of made-up batches are thrown away, so that nothing but
-        the clock would know."""
-        if self.device.type != "cuda":
-            return
+    def _open_batches(self) -> Batches:
+        batch = self.config.batch
+        return Batches(
+            self.split,
+            rows=batch.rows,
+            context=batch.context,
+            block_documents=batch.block_documents,
+            seed=self.config.seed,
+            share=self.share,
+        )
+
+    def _validate(self) -> float | None:
+        """Bits per byte of the validation split where the cadence asks for it; the first process
+        scores, the others wait for it when they next agree on the time."""
+        window, steps = self.config.evaluation, self.progress.steps
+        if not window.validate_every or steps % window.validate_every or not self.processes.first:
+            return None
         started = time.monotonic()
-        self._forward = torch.compile(self.model, dynamic=False)
-        shape = (self.config.batch.micro_rows, self.config.batch.context)
-        ids = torch.zeros(shape, dtype=torch.int64, device=self.device)
-        for _ in range(WARMUP_STEPS):
-            with precision(self.device):
-                loss = self._forward(ids, ids)
-            torch.autograd.backward(loss)
-        self.model.zero_grad(set_to_none=True)
-        torch.cuda.synchronize()
-        self.warmup_seconds = time.monotonic() - started
+        context = window.context
+        score = evaluate(self.model, self.dataset, context=context, stride=context, device=self.device).score
+        self.progress.validation_seconds += time.monotonic() - started
+        return score.bpb
 
-    def _step(self, rate: float) -> float:
-        """One update; the mean loss of its batch. Raises RunFailure when it diverged."""
-        inputs, targets = self.batches.next()
-        micro = self.config.batch.micro_rows
-        parts = self.config.batch.rows // micro
-        self.model.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        for at in range(0, len(inputs), micro):
-            ids = torch.from_numpy(inputs[at : at + micro]).to(self.device, non_blocking=True)
-            wanted = torch.from_numpy(targets[at : at + micro]).to(self.device, non_blocking=True)
-            with precision(self.device):
-                loss = self._forward(ids, wanted) / parts
-            torch.autograd.backward(loss)
-            total += loss.detach()
-        value = float(total)
-        limit = math.log(self.model.shape.vocab_size) + DIVERGED
-        if not value <= limit:
-            raise RunFailure(
-                f"step {self.progress.steps + 1}: the loss is {value:.4g}, the run diverged; lower "
-                "rates.matrix_rate and rates.embedding_rate, or take more tokens a step"
-            )
-        self.optimizers.step(self.progress.steps, rate)
-        return value
-
-    def _note(self, loss: float, seconds: float) -> None:
-        self.progress.steps += 1
-        self.progress.seconds = seconds
-        self.progress.losses.append(loss)
-
-    def _metrics(self, rate: float) -> bytes:
+    def _values(self, rate: float, bpb: float | None) -> dict[str, float]:
         used = self.used(self.progress.seconds)
-        line = {
+        values = {
             "step": used.steps,
             "loss": self.progress.losses[-1],
             "rate": rate,
             "train_bytes": round(used.train_bytes),
             "seconds": round(used.seconds, 4),
         }
-        return msgspec.json.encode(line) + b"\n"
+        return values if bpb is None else values | {"val_bpb": bpb}
 
     def _worth_a_line(self, silent: float) -> bool:
         steps = self.config.budget.steps
@@ -295,9 +332,10 @@ class Trainer:
             f"training {self.parameters:,} parameters on {split.record.documents:,} documents, "
             f"{split.record.source_bytes:,} source bytes, {batch.tokens:,} tokens "
             f"({batch.tokens * split.bytes_per_token:,.0f} bytes) a step, on {self.device.type}"
+            + (f" in {self.processes.count} processes" if self.processes.count > 1 else "")
         )
 
-    def _line(self) -> str:
+    def _line(self, val_bpb: float | None) -> str:
         used = self.used(self.progress.seconds)
         loss = self.progress.losses[-1]
         speed = used.steps * self.config.batch.tokens / used.seconds
@@ -306,14 +344,17 @@ class Trainer:
         return (
             f"step {used.steps:,}: loss {loss:.4f} (about {bpb:.3f} bits a byte of train), "
             f"{speed:,.0f} tokens/s, about {left:.0f} s left"
+            + (f"; validation {val_bpb:.4f} bits a byte" if val_bpb is not None else "")
         )
 
 
 class _Interrupts:
-    """Takes Ctrl-C for a note while it is entered; a second one interrupts at once."""
+    """Takes Ctrl-C for a note while it is entered; another one a second later interrupts at once.
+    (`torchrun` hands on the one that the terminal has sent to everybody: two at a time.)"""
 
     def __init__(self) -> None:
         self.seen = False
+        self._first = 0.0
 
     def __enter__(self) -> _Interrupts:
         self._before = signal.signal(signal.SIGINT, self._note)
@@ -323,9 +364,15 @@ class _Interrupts:
         signal.signal(signal.SIGINT, self._before)
 
     def _note(self, *_: object) -> None:
-        if self.seen:
+        now = time.monotonic()
+        if self.seen and now - self._first > 1:
             raise KeyboardInterrupt
+        self._first = self._first or now
         self.seen = True
+
+
+def _unsaid(line: str) -> None:
+    """Progress is told by the first process only."""
 
 
 def curve(losses: list[float], width: int = 40) -> str:
@@ -347,8 +394,10 @@ def code_sha256() -> str:
 
 
 def _identity(config: RunConfig, dataset: Dataset) -> str:
-    """What a checkpoint belongs to; where dataset and output lie does not matter."""
-    plain = msgspec.structs.replace(config, dataset="", output="")
+    """What a checkpoint belongs to; where dataset and output lie, how often it is saved and where
+    else metrics go do not matter."""
+    run = msgspec.structs.replace(config.run, checkpoint_seconds=1.0)
+    plain = msgspec.structs.replace(config, dataset="", output="", run=run, log=LogConfig())
     parts = [msgspec.json.encode(plain).decode(), dataset.digest, code_sha256(), torch.__version__]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -356,6 +405,7 @@ def _identity(config: RunConfig, dataset: Dataset) -> str:
 def _prepare(output: Path, force: bool) -> None:
     """The output folder, with nothing in it but an unfinished run. Raises TrainerError otherwise."""
     ours = {"config.json", "metrics.jsonl", "checkpoint.bin", "artifact", "documents.json", "result.json"}
+    ours |= {"tensorboard", "wandb"}
     if output.exists() and not output.is_dir():
         raise TrainerError(f"{output}: is a file, --output must be a folder")
     there = {entry.name for entry in output.iterdir()} if output.exists() else set()
@@ -390,3 +440,7 @@ def _score_elsewhere(config: RunConfig) -> EvaluationRecord:
 def _write(path: Path, content: bytes) -> None:
     with write_atomically(path) as file:
         file.write(content)
+
+
+def _write_json(path: Path, record: msgspec.Struct) -> None:
+    _write(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")

@@ -7,11 +7,23 @@ import sys
 
 import typer
 
-from tokenlab.cli import audit, build, exchange, inspect, schemes, train, verify
+from tokenlab.cli import audit, build, exchange, inspect, report, schemes, train, verify
 from tokenlab.cli.app import app
 from tokenlab.errors import TokenlabError
 
-__all__ = ["app", "audit", "build", "exchange", "inspect", "main", "schemes", "spread", "train", "verify"]
+__all__ = [
+    "app",
+    "audit",
+    "build",
+    "exchange",
+    "inspect",
+    "main",
+    "report",
+    "schemes",
+    "spread",
+    "train",
+    "verify",
+]
 
 INTERRUPTED = 130
 """What typer makes of Ctrl-C."""

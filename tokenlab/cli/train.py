@@ -18,7 +18,8 @@ INSTALL = "pip install 'tokenlab-bpb[train]'"
     epilog="\b\nExamples:\n"
     "  tokenlab train out/caseops --preset nano --seed 1 --output runs/a\n"
     "  tokenlab train out/caseops --preset nano --train-bytes 1000000 --output runs/b\n"
-    "  tokenlab train out/fw --preset baseline --config mine.toml --output runs/c"
+    "  tokenlab train out/fw --preset baseline --config mine.toml --output runs/c --tensorboard\n"
+    "  torchrun --nproc_per_node 8 -m trainer --dataset out/fw --preset baseline --output runs/d"
 )
 def train(
     dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `tokenlab build` made.")],
@@ -27,7 +28,9 @@ def train(
     ],
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="nano (a CPU, a minute) or baseline (a GPU, 600 s)."),
+        typer.Option(
+            metavar="NAME", help="nano (a CPU, a minute), micro (a CPU, minutes) or baseline (a GPU, 600 s)."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Settings that override the preset's.")
@@ -42,6 +45,16 @@ def train(
     train_bytes: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N source bytes seen.")
     ] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(metavar="N", help="Score the validation split every N steps.")
+    ] = None,
+    validate_every_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="The same, every N source bytes seen.")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files to OUTPUT/tensorboard.")
+    ] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Log to W&B; WANDB_MODE is honoured.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run at --output.")] = False,
     json: Json = False,
 ) -> None:
@@ -50,7 +63,8 @@ def train(
     The artifact (code, compressed weights, tokenizer) is scored in a fresh process. An
     interrupted run goes on at its last checkpoint when the same command is run again.
     Of --steps, --seconds and --train-bytes the first to be used up ends it; they replace the
-    preset's.
+    preset's. In --config batch, context, warm-up and warmdown may be given in source bytes, so
+    that every tokenizer sees the same text. For several GPUs start the trainer with torchrun.
     """
     given = {
         "--preset": preset,
@@ -59,25 +73,36 @@ def train(
         "--steps": steps,
         "--seconds": seconds,
         "--train-bytes": train_bytes,
+        "--validate-every": validate_every,
+        "--validate-every-bytes": validate_every_bytes,
     }
     arguments = ["--dataset", str(dataset), "--output", str(output), *_spelled(given)]
-    _launch(arguments + ["--force"] * force + ["--json"] * json)
+    flags = ["--tensorboard"] * tensorboard + ["--wandb"] * wandb + ["--force"] * force + ["--json"] * json
+    _launch(arguments + flags)
 
 
 @app.command(
     "eval",
     epilog="\b\nExamples:\n"
     "  tokenlab eval runs/a/artifact --dataset out/caseops --stride 64\n"
+    "  tokenlab eval runs/a/artifact --dataset out/caseops --context-bytes 400 --stride-bytes 200\n"
     "  tokenlab eval runs/a/artifact --dataset out/caseops --isolated --json",
 )
 def eval_(
     artifact: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact that `tokenlab train` made.")],
     dataset: Annotated[Path, typer.Option(metavar="DIR", help="The dataset whose validation is scored.")],
     stride: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens a window moves on [default: the context]")
+        int | None, typer.Option(metavar="N", min=1, help="Tokens a window moves on [default: the context]")
     ] = None,
     context: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens of a window [default: as trained]")
+        int | None, typer.Option(metavar="N", min=1, help="Tokens of a window [default: as trained]")
+    ] = None,
+    stride_bytes: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="--stride in source bytes, at the split's mean bytes a token."),
+    ] = None,
+    context_bytes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="--context in source bytes, likewise.")
     ] = None,
     isolated: Annotated[
         bool, typer.Option("--isolated", help="Each document by itself; BOS is never a target.")
@@ -89,9 +114,16 @@ def eval_(
 ) -> None:
     """Score an artifact on validation data, with nothing else at hand.
 
-    Every target is scored once; the bytes are the dataset's own sidecar's.
+    Every target is scored once; the bytes are the dataset's own sidecar's. Windows given in
+    source bytes are the same text for every tokenizer; the signature names their tokens.
     """
-    given = {"--dataset": dataset, "--stride": stride, "--context": context}
+    given = {
+        "--dataset": dataset,
+        "--stride": stride,
+        "--context": context,
+        "--stride-bytes": stride_bytes,
+        "--context-bytes": context_bytes,
+    }
     flags = ["--isolated"] * isolated + ["--trust-code"] * trust_code + ["--json"] * json
     _launch(["eval", str(artifact), *_spelled(given), *flags])
 

@@ -99,6 +99,12 @@ def page(
     )
 
 
+def code_block(text: str) -> Html:
+    """Text as it is typed, line by line."""
+    lines = [join([line, Html("\n")]) for line in text.rstrip("\n").split("\n")]
+    return element("pre", element("code", *lines))
+
+
 def require_folder(path: Path | None) -> None:
     """Raise InputError at once for a page that could not be written when the work is done."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
@@ -118,8 +124,7 @@ def write_page(path: Path, content: str) -> None:
 def _footer(kind: str, command: str) -> Html:
     machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     made = f"tokenlab {tokenlab.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}"
-    lines = [join([line, Html("\n")]) for line in command.split("\n")]
-    repeat = element("section", element("h2", "How to repeat"), element("pre", element("code", *lines)))
+    repeat = element("section", element("h2", "How to repeat"), code_block(command))
     return element("footer", repeat, element("p", f"Made by {made}."), class_="foot")
 
 
