@@ -1,0 +1,1 @@
+"""Tokenizer A/B: which representation is better, and how sure are we?"""
