@@ -57,6 +57,7 @@ class WordCache:
         self._encode = encode
         self._most = most_entries
         self._cuts = word_cuts(token_bytes)
+        self._used = self._known = self._key_bytes = 0
         self._clear()
 
     def split(self, text: Ragged) -> tuple[Ragged, Ragged]:

@@ -71,7 +71,9 @@ def _hash_rest(text: NDArray[np.uint8], at: int, stop: int, state: np.uint64) ->
 
 
 @kernel
-def _word_starts(document: NDArray[np.uint8], cuts: NDArray[np.bool_], starts: NDArray[np.int32]) -> int:
+def _word_starts(
+    document: NDArray[np.uint8], cuts: NDArray[np.bool_], starts: NDArray[np.int32]
+) -> np.uint64:
     """Write where each word of a document begins, and where the last one ends; the number of words."""
     n = np.uint64(0)
     before = np.uint64(0)
@@ -81,7 +83,57 @@ def _word_starts(document: NDArray[np.uint8], cuts: NDArray[np.bool_], starts: N
         n += np.uint64((i == 0) | cuts[before << np.uint64(8) | byte])
         before = byte
     starts[n] = len(document)
-    return np.int64(n)
+    return n
+
+
+@inlined
+def _hash_words(
+    text: NDArray[np.uint8],
+    start: int,
+    starts: NDArray[np.int32],
+    masks: NDArray[np.uint64],
+    block: NDArray[np.uint64],
+    size: np.uint64,
+) -> None:
+    """Length, first and second eight bytes, and hash of the words from `starts[0]` on, into the rows
+    of `block`."""
+    for w in range(size):
+        at = start + np.int64(starts[w])
+        end = start + np.int64(starts[w + np.uint64(1)])
+        length = end - at
+        if at + 16 <= len(text):
+            first = _eight(text, at) & masks[np.uint64(min(length, 8))]
+            second = _eight(text, at + 8) & masks[np.uint64(min(max(length - 8, 0), 8))]
+        else:
+            first, second = _up_to_eight(text, at, end), _up_to_eight(text, at + 8, end)
+        state = _hash(first, second)
+        if length > 16:
+            state = _hash_rest(text, at + 16, end, state)
+        block[0, w], block[1, w], block[2, w], block[3, w] = np.uint64(length), first, second, state
+
+
+@inlined
+def _look_up(
+    block: NDArray[np.uint64],
+    size: np.uint64,
+    table: NDArray[np.uint32],
+    entries: NDArray[np.uint64],
+    words: NDArray[np.uint64],
+    here: NDArray[np.bool_],
+) -> np.uint64:
+    """Each word as if it were known and in its own slot, as nearly every word is, and `here` whether it
+    is; without a branch. Returns their tokens."""
+    mask = np.uint64(len(table) - 1)
+    total = np.uint64(0)
+    for w in range(size):
+        entry = np.uint64(table[block[3, w] >> np.uint64(40) & mask])
+        about, where = entries[entry, 2], entries[entry, 3]
+        differs = (entries[entry, 0] ^ block[1, w]) | (entries[entry, 1] ^ block[2, w])
+        here[w] = (differs | ((about & np.uint64(LOW)) ^ block[0, w])) == np.uint64(0)
+        tokens = about >> np.uint64(32)
+        words[w] = where >> np.uint64(32) | block[0, w] << np.uint64(32) | tokens << np.uint64(48)
+        total += tokens
+    return total
 
 
 @kernel
@@ -106,87 +158,73 @@ def find(
     there. Returns (document where the cache was full, or their number; entries used; bytes of keys
     used; an upper bound of the tokens of the documents before).
     """
-    mask = np.uint64(len(table) - 1)
-    longest = np.diff(offsets).max()
-    starts = np.empty(longest + 2, np.int32)
-    lengths = np.empty(BLOCK, np.uint64)
-    found_now = np.empty(BLOCK, np.bool_)
-    firsts = np.empty(BLOCK, np.uint64)
-    seconds = np.empty(BLOCK, np.uint64)
-    hashes = np.empty(BLOCK, np.uint64)
-    masks = np.zeros(17, np.uint64)
-    for k in range(1, 17):
-        masks[k] = ~np.uint64(0) >> np.uint64(64 - 8 * min(k, 8))
+    masks = np.zeros(9, np.uint64)
+    for k in range(1, 9):
+        masks[k] = ~np.uint64(0) >> np.uint64(64 - 8 * k)
+    starts = np.empty(np.diff(offsets).max() + 2, np.int32)
+    block = np.empty((4, BLOCK), np.uint64)
+    here = np.empty(BLOCK, np.bool_)
     bound = 0
     n = found
     for d in range(first_document, len(offsets) - 1):
-        start, stop = offsets[d], offsets[d + 1]
-        count = _word_starts(text[start:stop], cuts, starts)
-        bound_here = np.uint64(0)
-        for block in range(0, count, BLOCK):
-            size = np.uint64(min(BLOCK, count - block))
+        start = offsets[d]
+        count = np.int64(_word_starts(text[start : offsets[d + 1]], cuts, starts))
+        tokens = np.uint64(0)
+        for first in range(0, count, BLOCK):
+            size = np.uint64(min(BLOCK, count - first))
+            _hash_words(text, start, starts[first:], masks, block, size)
+            tokens += _look_up(block, size, table, entries, words[n:], here)
             for w in range(size):
-                at = start + np.int64(starts[np.uint64(block) + w])
-                end = start + np.int64(starts[np.uint64(block) + w + np.uint64(1)])
-                length = end - at
-                if at + 16 <= len(text):
-                    first = _eight(text, at) & masks[np.uint64(min(length, 8))]
-                    second = _eight(text, at + 8) & masks[np.uint64(min(max(length - 8, 0), 8))]
-                else:
-                    first, second = _up_to_eight(text, at, end), _up_to_eight(text, at + 8, end)
-                state = _hash(first, second)
-                if length > 16:
-                    state = _hash_rest(text, at + 16, end, state)
-                lengths[w], firsts[w], seconds[w], hashes[w] = np.uint64(length), first, second, state
-            for w in range(size):
-                # Right for nearly every word, without a branch: known, and in its own slot.
-                entry = np.uint64(table[hashes[w] >> np.uint64(40) & mask])
-                about, where = entries[entry, 2], entries[entry, 3]
-                differs = (entries[entry, 0] ^ firsts[w]) | (entries[entry, 1] ^ seconds[w])
-                found_now[w] = (differs | ((about & np.uint64(LOW)) ^ lengths[w])) == np.uint64(0)
-                tokens = about >> np.uint64(32)
-                words[np.uint64(n) + w] = (
-                    where >> np.uint64(32) | lengths[w] << np.uint64(32) | tokens << np.uint64(48)
-                )
-                bound_here += tokens
-            for w in range(size):
-                if found_now[w]:
+                if here[w]:
                     continue
-                slot = hashes[w] >> np.uint64(40) & mask
-                length = np.int64(lengths[w])
-                at = start + np.int64(starts[np.uint64(block) + w])
-                while True:
-                    entry = np.uint64(table[slot])
-                    if entry == np.uint64(0):
-                        if used == len(entries) or key_bytes + length > len(keys):
-                            return d, used, key_bytes, bound
-                        entries[used, 0], entries[used, 1] = firsts[w], seconds[w]
-                        entries[used, 2] = lengths[w] | np.uint64(SLOW)
-                        entries[used, 3] = np.uint64(key_bytes)
-                        keys[key_bytes : key_bytes + length] = text[at : at + length]
-                        key_bytes += length
-                        entry = np.uint64(used)
-                        table[slot] = entry
-                        used += 1
-                        break
-                    row = entries[entry]
-                    if (
-                        row[0] == firsts[w]
-                        and row[1] == seconds[w]
-                        and row[2] & np.uint64(LENGTH) == lengths[w]
-                        and (
-                            length <= 16
-                            or _same_rest(keys, np.int64(row[3] & np.uint64(LOW)), text, at, length)
-                        )
-                    ):
-                        break
-                    slot = (slot + np.uint64(1)) & mask
+                at = start + starts[np.uint64(first) + w]
+                entry = _find_or_enter(text, at, block[:, w], table, entries, used, keys, key_bytes)
+                if entry == 0:
+                    return d, used, key_bytes, bound
+                if entry == used:
+                    used += 1
+                    key_bytes += np.int64(block[0, w])
                 words[np.uint64(n) + w] = entry
-                bound_here += max(lengths[w], entries[entry, 2] >> np.uint64(32))
+                tokens += max(block[0, w], entries[entry, 2] >> np.uint64(32))
             n += np.int64(size)
-        bound += np.int64(bound_here)
+        bound += np.int64(tokens)
         word_offsets[d + 1] = n
     return len(offsets) - 1, used, key_bytes, bound
+
+
+@kernel
+def _find_or_enter(
+    text: NDArray[np.uint8],
+    at: int,
+    word: NDArray[np.uint64],
+    table: NDArray[np.uint32],
+    entries: NDArray[np.uint64],
+    used: int,
+    keys: NDArray[np.uint8],
+    key_bytes: int,
+) -> int:
+    """The entry of any word, which is `used` if it is a new one, and 0 if there is no room for it."""
+    mask = np.uint64(len(table) - 1)
+    length = np.int64(word[0])
+    slot = word[3] >> np.uint64(40) & mask
+    while table[slot]:
+        row = entries[table[slot]]
+        key = np.int64(row[3] & np.uint64(LOW))
+        if (
+            row[0] == word[1]
+            and row[1] == word[2]
+            and row[2] & np.uint64(LENGTH) == word[0]
+            and (length <= 16 or _same_rest(keys, key, text, at, length))
+        ):
+            return np.int64(table[slot])
+        slot = (slot + np.uint64(1)) & mask
+    if used == len(entries) or key_bytes + length > len(keys):
+        return 0
+    entries[used, 0], entries[used, 1] = word[1], word[2]
+    entries[used, 2], entries[used, 3] = word[0] | np.uint64(SLOW), np.uint64(key_bytes)
+    keys[key_bytes : key_bytes + length] = text[at : at + length]
+    table[slot] = used
+    return used
 
 
 @kernel
