@@ -82,6 +82,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             device=options.device,
             threads=options.threads,
             trust_code=options.trust_code,
+            token_nats=options.token_nats,
         )
     _show(msgspec.json.encode(record).decode() if options.json else evaluation_text(record))
 
@@ -119,6 +120,7 @@ def _evaluation_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--trust-code", action="store_true")
+    parser.add_argument("--token-nats", type=Path, metavar="FILE", help="write float32, one a token")
     parser.add_argument("--json", action="store_true")
     return parser
 

@@ -6,6 +6,7 @@ OUTPUT/config.json       the configuration as it was resolved
        checkpoint.bin    while it is unfinished
        artifact/         see trainer/artifact.py
        documents.json    nats and bytes of each validation document
+       token_nats.bin    nats of each validation token, float32, if asked for
        result.json       written last; its presence means the run is whole
        tensorboard/, wandb/  if asked for
 
@@ -60,6 +61,7 @@ from trainer.step import Step
 
 Say = Callable[[str], None]
 
+TOKEN_NATS = "token_nats.bin"
 LINES = 10
 """Lines of progress a run, and one every ten seconds at most beyond that."""
 
@@ -405,7 +407,7 @@ def _identity(config: RunConfig, dataset: Dataset) -> str:
 def _prepare(output: Path, force: bool) -> None:
     """The output folder, with nothing in it but an unfinished run. Raises TrainerError otherwise."""
     ours = {"config.json", "metrics.jsonl", "checkpoint.bin", "artifact", "documents.json", "result.json"}
-    ours |= {"tensorboard", "wandb"}
+    ours |= {"tensorboard", "wandb", TOKEN_NATS}
     if output.exists() and not output.is_dir():
         raise TrainerError(f"{output}: is a file, --output must be a folder")
     there = {entry.name for entry in output.iterdir()} if output.exists() else set()
@@ -431,6 +433,7 @@ def _score_elsewhere(config: RunConfig) -> EvaluationRecord:
     command += ["--dataset", config.dataset, "--context", str(window.context), "--stride", str(window.stride)]
     command += ["--device", config.run.device, "--threads", str(config.run.threads)]
     command += ["--isolated"] if window.isolated else []
+    command += ["--token-nats", str(Path(config.output) / TOKEN_NATS)] if window.token_nats else []
     answer = subprocess.run(command, stdout=subprocess.PIPE)
     if answer.returncode:
         raise RunFailure(f"scoring the artifact ended with exit code {answer.returncode}")

@@ -17,7 +17,7 @@ import msgspec
 from tokenlab.errors import InputError
 
 SCHEMA = "tokenlab-run-1"
-FREE = {"dataset", "output", "seed", "run.checkpoint_seconds"}
+FREE = {"dataset", "output", "seed", "run.checkpoint_seconds", "evaluation.token_nats"}
 """Settings in which seeds of one experiment may differ, as in where else their metrics go."""
 
 
