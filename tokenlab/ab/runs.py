@@ -197,8 +197,8 @@ def _require_own(task: Task) -> None:
     for what, (mine, wanted) in found.items():
         if mine != wanted:
             raise InputError(
-                f"{task.folder}: trained by {what} ({str(mine)[:12]}, not {str(wanted)[:12]}); choose another "
-                "--output, or remove that folder to train it again"
+                f"{task.folder}: trained by {what} ({str(mine)[:12]}, not {str(wanted)[:12]}); choose "
+                "another --output, or remove that folder to train it again"
             )
     path = task.beside(".toml")
     stored = tomllib.loads(path.read_text()) if path.exists() else {}
