@@ -40,7 +40,8 @@ STEP_LENGTHS = (
 VAL_LENGTHS = (("evaluation", "context", "context_bytes"), ("evaluation", "stride", "stride_bytes"))
 
 Tables = dict[str, Any]
-"""The trainer's configuration as nested tables, without `output` and `seed`."""
+"""The trainer's configuration as nested tables, without `output` and `seed`. A cell's are without
+`dataset` too: where it lies may change, what it is may not."""
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,8 @@ def settle(
             wanted.append((column, member, tables))
     final = describe_tables([tables for _, _, tables in wanted])
     cells: list[Cell] = []
-    for (column, member, tables), about in zip(wanted, final.runs, strict=True):
+    for (column, member, full), about in zip(wanted, final.runs, strict=True):
+        tables = {key: value for key, value in full.items() if key != "dataset"}
         same = (cell.owner for cell in cells if cell.arm == member.name and cell.tables == tables)
         cells.append(
             Cell(

@@ -6,7 +6,8 @@ control-permuted   the baseline's dataset with its ids permuted: nothing a model
 control-512, control-1024   the baseline's scheme with so many ids: a difference that is known to be there
                    must be found
 mutated sidecar    a copy of the baseline's dataset with one byte moved from one token to another, all
-                   digests made right again: `tokenlab verify` must refuse it. It is not trained.
+                   digests made right again: `tokenlab verify` must refuse it. It is not trained;
+                   what was said of it is in verdicts/control-mutated.json.
 
 The first three are TRAINER.md 4.2's; scores of a dataset whose charges are wrong are worth nothing,
 whatever the statistics say, so the fourth guards the denominator.
@@ -27,16 +28,15 @@ from numpy.typing import NDArray
 
 from shards import format_for_vocabulary, open_shard, write_atomically, write_shard
 from tokenlab.ab.comparable import GRANTED
-from tokenlab.ab.datasets import dataset_of, make_datasets, manifest_sha256
+from tokenlab.ab.datasets import dataset_of, make_datasets, verify_dataset
 from tokenlab.ab.plan import CONTROL, ArmPlan, Plan
 from tokenlab.dataset import Dataset
 from tokenlab.errors import InputError, TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, Manifest, ShardRecord, SidecarRecord
 from tokenlab.progress import Progress
 from tokenlab.scheme_spec import open_scheme_spec
-from tokenlab.verification import verify
 
-SAME, PERMUTED = f"{CONTROL}same", f"{CONTROL}permuted"
+SAME, PERMUTED, MUTATED = f"{CONTROL}same", f"{CONTROL}permuted", f"{CONTROL}mutated"
 SMALL, LARGE = 512, 1024
 """Ids of the positive control's vocabularies."""
 PERMUTATION_SEED = 20_260_101
@@ -54,24 +54,10 @@ class ControlArm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     dataset: str
 
 
-class MutatedSidecar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `verify` said of the dataset with the moved byte."""
-
-    moved: str
-    verdict: str
-    failure: str
-
-    @property
-    def refused(self) -> bool:
-        """As it must be."""
-        return self.verdict not in GRANTED
-
-
 class Controls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`controls.json`. `left_out`: controls that this plan cannot have, and why."""
 
     arms: list[ControlArm]
-    mutated_sidecar: MutatedSidecar
     left_out: list[str]
 
 
@@ -79,7 +65,6 @@ def make_controls(folder: Path, plan: Plan, progress: Progress) -> Controls:
     """The controls of an experiment, their datasets made where they are not there. Raises TokenlabError
     when `verify` lets the mutated sidecar pass."""
     baseline = dataset_of(folder, plan.baseline)
-    digest = manifest_sha256(baseline)
     stored = read_controls(folder)
     if stored is not None:
         return stored
@@ -111,11 +96,8 @@ def make_controls(folder: Path, plan: Plan, progress: Progress) -> Controls:
         left_out.append(
             f"positive control ({SMALL} ids against {LARGE:,}): the plan has no input to build it from"
         )
-    controls = Controls(
-        arms=arms,
-        mutated_sidecar=check_mutation(folder, plan, baseline, digest, progress),
-        left_out=left_out,
-    )
+    check_mutation(folder, plan, baseline, progress)
+    controls = Controls(arms=arms, left_out=left_out)
     with write_atomically(folder / FILE) as file:
         file.write(msgspec.json.format(msgspec.json.encode(controls), indent=1) + b"\n")
     return controls
@@ -137,26 +119,18 @@ def vocabulary_arm(scheme: str, ids: int) -> ArmPlan:
     return ArmPlan(name=f"{CONTROL}{ids}", scheme=scheme, vocab_size=ids)
 
 
-def check_mutation(
-    folder: Path, plan: Plan, dataset: Path, digest: str, progress: Progress
-) -> MutatedSidecar:
-    """Make the mutated copy, verify it, and remove it. Raises TokenlabError when it passes."""
-    copy = folder / "datasets" / f"{CONTROL}mutated.{digest[:8]}.partial"
+def check_mutation(folder: Path, plan: Plan, dataset: Path, progress: Progress) -> None:
+    """Make the mutated copy, keep the verdict on it, and remove it. Raises TokenlabError when it passes."""
+    copy = folder / "datasets" / MUTATED
     shutil.rmtree(copy, ignore_errors=True)
     moved = mutate_sidecar(dataset, copy)
-    docs = list(plan.input) if plan.input is not None else None
-    result = verify(copy, docs=docs, text_field=plan.text_field if docs else None, progress=progress)
-    failed = next((one for one in result.verdicts if one.holds is False), None)
+    found = verify_dataset(folder, MUTATED, copy, plan, progress)
     shutil.rmtree(copy)
-    found = MutatedSidecar(
-        moved=moved, verdict=result.verdict, failure=str(failed.failure) if failed and failed.failure else ""
-    )
-    if not found.refused:
+    if found.verdict in GRANTED:
         raise TokenlabError(
-            f"{dataset}: `tokenlab verify` says {result.verdict} of a copy with {moved}; its verdicts "
+            f"{dataset}: `tokenlab verify` says {found.verdict} of a copy with {moved}; its verdicts "
             "cannot be relied on here. Please report this"
         )
-    return found
 
 
 def permute_ids(dataset: Path, copy: Path, seed: int) -> NDArray[np.int64]:
