@@ -29,7 +29,7 @@ def test_a_look_counts_once(tmp_path: Path) -> None:
 def test_confirmation_is_opened_once(tmp_path: Path) -> None:
     open_confirmation(tmp_path, "comparisons", ["a"])
     content = (tmp_path / LOOKS).read_bytes()
-    with pytest.raises(InputError, match="opened at 20.* for comparisons; they confirm once"):
+    with pytest.raises(InputError, match=r"opened at 20.* for comparisons; they confirm once"):
         open_confirmation(tmp_path, "anything else", ["b"])
     assert (tmp_path / LOOKS).read_bytes() == content
     assert look(tmp_path, "comparisons", ["a"])
