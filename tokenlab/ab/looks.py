@@ -54,12 +54,10 @@ def look(folder: Path, what: str, runs: Sequence[str]) -> bool:
     """Note a look at the validation documents; False if the same was seen before. Raises InputError
     where it cannot be noted."""
     with _locked(folder):
-        ordered = tuple(sorted(runs))
-        if any(
-            (seen.slice, seen.what, seen.runs) == ("validation", what, ordered) for seen in read_looks(folder)
-        ):
+        entry = Look(time=_now(), slice="validation", what=what, runs=tuple(sorted(runs)))
+        if entry in (msgspec.structs.replace(seen, time=entry.time) for seen in read_looks(folder)):
             return False
-        _append(folder, Look(time=_now(), slice="validation", what=what, runs=ordered))
+        _append(folder, entry)
         return True
 
 
@@ -69,8 +67,8 @@ def open_confirmation(folder: Path, what: str, runs: Sequence[str]) -> None:
         for seen in read_looks(folder):
             if seen.slice == "confirmation":
                 raise InputError(
-                    f"{folder / LOOKS}: the confirmation documents were opened at {seen.time} for {seen.what}; "
-                    "they confirm once: hold back others with --confirm-docs in a new experiment"
+                    f"{folder / LOOKS}: the confirmation documents were opened at {seen.time} for "
+                    f"{seen.what}; they confirm once: hold back others with --confirm-docs in a new experiment"
                 )
         _append(folder, Look(time=_now(), slice="confirmation", what=what, runs=tuple(sorted(runs))))
 
