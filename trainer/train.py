@@ -34,7 +34,7 @@ from shards import write_atomically
 from trainer import checkpoint
 from trainer.artifact import ArtifactRecord, check_codecs, export
 from trainer.batches import Batches
-from trainer.config import LogConfig, RunConfig
+from trainer.config import LogConfig, ModelConfig, RunConfig
 from trainer.data import Dataset, Split, open_dataset
 from trainer.devices import memory_errors, open_device
 from trainer.errors import RunFailure, TrainerError
@@ -144,11 +144,7 @@ class Trainer:
         self.device = open_device(config.run.device, config.run.threads, processes)
         self.dataset = dataset
         self.split: Split = dataset.split("train")
-        sizes = msgspec.structs.asdict(config.model)
-        try:
-            shape = ModelShape(vocab_size=dataset.manifest.vocab_size, **sizes)
-        except ValueError as error:
-            raise TrainerError(f"[model]: {error}") from error
+        shape = shape_of(config.model, dataset.manifest.vocab_size)
         self.model: Baseline = build(shape, config.seed).to(self.device)
         rates = msgspec.structs.asdict(config.rates)
         del rates["momentum_bytes"]
@@ -371,6 +367,14 @@ class _Interrupts:
             raise KeyboardInterrupt
         self._first = self._first or now
         self.seen = True
+
+
+def shape_of(sizes: ModelConfig, vocab_size: int) -> ModelShape:
+    """The network of a configuration. Raises TrainerError for sizes that do not go together."""
+    try:
+        return ModelShape(vocab_size=vocab_size, **msgspec.structs.asdict(sizes))
+    except ValueError as error:
+        raise TrainerError(f"[model]: {error}") from error
 
 
 def _unsaid(line: str) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from tokenlab.errors import InputError
-from tokenlab.report.runs import Run, RunResult, Spread
+from tokenlab.runs import Run, RunResult, Spread
 from tokenlab.report.training import config_toml
 
 

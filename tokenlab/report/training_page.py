@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tokenlab.report.chart import Series, line_chart
 from tokenlab.report.page import Html, code_block, element, join, page
-from tokenlab.report.runs import Run
+from tokenlab.runs import Run
 from tokenlab.report.training import (
     again,
     amount,

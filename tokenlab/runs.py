@@ -1,6 +1,6 @@
-"""Finished runs of the trainer as a report reads them: `result.json` and `metrics.jsonl`.
+"""Finished runs of the trainer as others read them: `result.json` and `metrics.jsonl`.
 
-Own structs, so that a report needs neither torch nor the trainer; what they do not name is left unread.
+Own structs, so that a reader needs neither torch nor the trainer; what they do not name is left unread.
 """
 
 from __future__ import annotations
