@@ -68,7 +68,7 @@ def open_confirmation(folder: Path, what: str, runs: Sequence[str]) -> None:
             if seen.slice == "confirmation":
                 raise InputError(
                     f"{folder / LOOKS}: the confirmation documents were opened at {seen.time} for "
-                    f"{seen.what}; they confirm once: hold back others with --confirm-docs in a new experiment"
+                    f"{seen.what}; they confirm once. Hold back others with --confirm-docs, in a new experiment"
                 )
         _append(folder, Look(time=_now(), slice="confirmation", what=what, runs=tuple(sorted(runs))))
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from tokenlab.report.chart import Series, line_chart
 from tokenlab.report.page import Html, code_block, element, join, page
-from tokenlab.runs import Run
 from tokenlab.report.training import (
     again,
     amount,
@@ -20,6 +19,7 @@ from tokenlab.report.training import (
     tried,
     validation_windows,
 )
+from tokenlab.runs import Run
 
 MOST_TENSORS = 24
 
