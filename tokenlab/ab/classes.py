@@ -211,10 +211,12 @@ def _follows_letter(
     before = np.concatenate([[-1], np.maximum.accumulate(at)[:-1]]) if len(at) else at
     document = np.searchsorted(text.offsets, first_byte, side="right")
     same = (before >= 0) & (document[before] == document)
-    return same & (kind[before] == _LETTER)
+    found: NDArray[np.bool_] = same & (kind[before] == _LETTER)
+    return found
 
 
 def _all(true: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether all from `first` to `last` are true."""
     wrong = np.concatenate([[0], np.cumsum(~true)])
-    return np.asarray(wrong[last + 1] == wrong[first])
+    found: NDArray[np.bool_] = wrong[last + 1] == wrong[first]
+    return found

@@ -67,8 +67,8 @@ def open_confirmation(folder: Path, what: str, runs: Sequence[str]) -> None:
         for seen in read_looks(folder):
             if seen.slice == "confirmation":
                 raise InputError(
-                    f"{folder / LOOKS}: the confirmation documents were opened at {seen.time} for "
-                    f"{seen.what}; they confirm once. Hold back others with --confirm-docs, in a new experiment"
+                    f"{folder / LOOKS}: the confirmation documents were opened at {seen.time} "
+                    f"for {seen.what}; they confirm once. Hold back others with --confirm-docs N"
                 )
         _append(folder, Look(time=_now(), slice="confirmation", what=what, runs=tuple(sorted(runs))))
 
