@@ -213,11 +213,12 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{path}: not the result of a run this version can read: {error}") from error
     if result.schema != SCHEMA:
         raise InputError(f"{path}: schema {result.schema}, this version reads {SCHEMA}")
-    steps = _read_steps(folder / "metrics.jsonl")
+    steps = read_steps(folder / "metrics.jsonl")
     return Run(folder=str(folder), settings=settings, result=result, steps=steps)
 
 
-def _read_steps(path: Path) -> tuple[Step, ...]:
+def read_steps(path: Path) -> tuple[Step, ...]:
+    """The lines of a `metrics.jsonl`. Raises InputError for one that is none."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:

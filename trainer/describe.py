@@ -36,12 +36,14 @@ class RunDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """All of them, and the trainer that they are of; `code_bytes` are those of an artifact's code."""
+    """All of them, and the trainer that they are of; `code_bytes` are those of an artifact's code,
+    `gpus` the CUDA devices here."""
 
     schema: str
     code_sha256: str
     code_bytes: int
     torch: str
+    gpus: int
     runs: list[RunDescription]
 
 
@@ -52,6 +54,7 @@ def describe(files: list[Path]) -> Description:
         code_sha256=code_sha256(),
         code_bytes=len(own_code()),
         torch=str(torch.__version__),
+        gpus=torch.cuda.device_count(),
         runs=[_describe(load_config(file, {})) for file in files],
     )
 

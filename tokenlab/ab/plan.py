@@ -40,7 +40,7 @@ from shards import write_atomically
 from tokenlab.ab.facts import ColumnName
 from tokenlab.errors import InputError
 
-SCHEMA = "tokenlab-ab-plan-1"
+SCHEMA: Literal["tokenlab-ab-plan-1"] = "tokenlab-ab-plan-1"
 PLAN_FILE = "plan.toml"
 CONTROL = "control-"
 """Names of control arms begin so, and no other's."""
