@@ -101,6 +101,7 @@ def _compare(
         mean=float(arm.mean()),
         baseline_mean=mean,
         difference=t.mean,
+        differences=tuple(differences.tolist()),
         sd=t.sd,
         low=t.low,
         high=t.high,

@@ -63,10 +63,11 @@ class ArmFacts(_Facts, frozen=True, kw_only=True):
 
 class Comparison(_Facts, frozen=True, kw_only=True):
     """An arm against the baseline in one column, over the pairs in which both are whole. Bits per byte;
-    `mean` and `baseline_mean` are over those pairs, `sd` is of a pair's difference, `low`..`high` the
-    interval of the paired t test at `confidence`, `detectable` the true difference that so many pairs
-    find with chance 0.8, `documents_low`..`documents_high` the interval over other documents. `rule` is
-    what decided: see `tokenlab.ab.comparing`. A figure is None where it cannot be had."""
+    `mean` and `baseline_mean` are over those pairs, `differences` are each pair's, `sd` theirs,
+    `low`..`high` the interval of the paired t test at `confidence`, `detectable` the true difference that
+    so many pairs find with chance 0.8, `documents_low`..`documents_high` the interval over other
+    documents. `rule` is what decided: see `tokenlab.ab.comparing`. A figure is None where it cannot be
+    had."""
 
     arm: str
     baseline: str
@@ -75,6 +76,7 @@ class Comparison(_Facts, frozen=True, kw_only=True):
     mean: float
     baseline_mean: float
     difference: float
+    differences: tuple[float, ...]
     sd: float | None
     low: float | None
     high: float | None
