@@ -1,7 +1,7 @@
 """What a number of runs can show: power of the t tests by the noncentral t distribution, solved exactly.
 
-The usual shortcut (t quantile of alpha plus t quantile of power) is within 2 % of it for paired tests
-from five pairs on and errs more below.
+The usual shortcut adds the t quantiles of alpha and power. At 0.05 and 0.8 it is within 2 % of the exact
+figure for paired tests from 5 pairs on, and promises too much below: by 5 % at 3 pairs, 14 % at 2.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from tokenlab.ab.statistics.samples import check_fraction, check_positive
 
@@ -71,10 +71,11 @@ def detection_power(noncentrality: float, degrees: float, alpha: float, sides: S
     """Chance that a t test at `alpha` rejects when its statistic has `noncentrality` (true difference
     over standard error); for two sides, rejections on the wrong side count too, as in the test."""
     critical = float(stats.t.isf(alpha / sides, degrees))
-    chance = float(stats.nct.sf(critical, degrees, noncentrality))
-    if sides == 2:
-        chance += float(stats.nct.cdf(-critical, degrees, noncentrality))
-    return chance
+    if sides == 1:
+        return float(stats.nct.sf(critical, degrees, noncentrality))
+    # Both tails at once: the square of noncentral t is noncentral F. Its lower tail by itself, nct.cdf,
+    # is NaN where it is tiny, and ncf.sf is 1 where it is not (scipy 1.17).
+    return 1 - float(special.ncfdtr(1, degrees, noncentrality**2, critical**2))
 
 
 def detectable_noncentrality(degrees: float, alpha: float, power: float, sides: Sides = 2) -> float:

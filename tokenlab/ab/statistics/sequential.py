@@ -130,8 +130,8 @@ def log_e_values(differences: ArrayLike, effect_prior_sd: float = 1.0) -> NDArra
     """Natural logarithm of E after each of `differences`, float64[..., n], along the last axis: the
     same shape. 0.0 while all are 0."""
     values = np.asarray(differences, dtype=np.float64)
-    largest = np.abs(values).max(axis=-1, keepdims=True)
-    values = values / np.where(largest > 0, largest, 1.0)  # the squares neither overflow nor vanish
+    # In units of a power of 2 near the largest: exact, and the squares neither overflow nor vanish.
+    values = np.ldexp(values, -np.frexp(np.abs(values).max(axis=-1, keepdims=True))[1])
     pairs = np.arange(1, values.shape[-1] + 1, dtype=np.float64)
     squares = pairs * np.cumsum(values * values, axis=-1)
     sums = np.cumsum(values, axis=-1)
