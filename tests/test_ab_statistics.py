@@ -138,6 +138,8 @@ def test_input_that_no_experiment_has_is_refused(call: Callable[[Any], object], 
         (lambda: minimal_detectable(1.0, 1), "at least 2 pairs"),
         (lambda: minimal_detectable(1.0, 5, alpha=0.5, power=0.5), "nothing to detect"),
         (lambda: pairs_needed(1.0, 0.0), "effect must be above 0"),
+        (lambda: pairs_needed(1.0, 1e-9), "more than 10"),
+        (lambda: minimal_detectable(1.0, 2, alpha=1e-6), "scipy cannot compute"),
         (lambda: sd_interval(1.0, 1), "1 pairs"),
         (lambda: smallest_p("rank", -1), "negative"),
         (lambda: smallest_p("sign flip", (3, 4)), "test of pairs"),
@@ -401,6 +403,15 @@ def test_looking_after_every_pair_errs_no_more_than_alpha(alpha: float, prior: f
     assert null.power > alpha / 10  # and is not so cautious as to be useless
 
 
+@pytest.mark.parametrize("shape", ["uniform", "heavy tails"])
+def test_symmetric_differences_need_not_be_normal(shape: str) -> None:
+    generator = np.random.default_rng(20)
+    size = (20_000, 50)
+    differences = generator.uniform(-1, 1, size) if shape == "uniform" else generator.standard_t(3, size)
+    reached = (log_e_values(differences) >= math.log(20)).any(axis=1).mean()
+    assert reached <= 0.05
+
+
 def test_looking_after_every_pair_at_a_plain_t_test_errs_far_more() -> None:
     """Why the sequential test is there: the same looks at the paired t test at 0.05."""
     differences = np.random.default_rng(8).normal(size=(4000, 50))
@@ -574,6 +585,27 @@ def test_resolve_cost() -> None:
     assert useless.adjusted is not None
     assert useless.adjusted.pairs > useless.paired.pairs
     assert resolve_cost(arm, baseline, [30.0], [30.0]).adjusted is None
+
+
+def test_resolve_cost_pays_for_the_slope() -> None:
+    """The adjusted pairs have the power stated, in the regression itself; one pair fewer has not."""
+    generator = np.random.default_rng(21)
+    baseline = generator.normal(100, 1, 12)
+    covariate = generator.normal(0, 1, 12)
+    arm = baseline + covariate + generator.normal(0, 0.5, 12)
+    cost = resolve_cost(arm, baseline, [1.0], [1.0], covariate=covariate)
+    assert cost.adjusted is not None
+    assert cost.adjusted.pairs == 9
+    power = []
+    for pairs in (8, 9):
+        found = 0
+        for _ in range(1000):
+            known = generator.normal(size=pairs)
+            differences = cost.effect + 2 * known + generator.normal(0, cost.adjusted.sd, pairs)
+            p = control_variate(differences, known).p
+            found += p is not None and p < 0.05
+        power.append(found / 1000)
+    assert power[0] < 0.8 < power[1]
 
 
 def test_resolve_cost_at_the_published_noise() -> None:

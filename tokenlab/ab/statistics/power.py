@@ -69,13 +69,19 @@ def pairs_needed(
 
 def detection_power(noncentrality: float, degrees: float, alpha: float, sides: Sides = 2) -> float:
     """Chance that a t test at `alpha` rejects when its statistic has `noncentrality` (true difference
-    over standard error); for two sides, rejections on the wrong side count too, as in the test."""
+    over standard error); for two sides, rejections on the wrong side count too, as in the test.
+
+    Raises ValueError where scipy has no answer: an alpha of 1e-6 with one degree of freedom."""
     critical = float(stats.t.isf(alpha / sides, degrees))
     if sides == 1:
-        return float(stats.nct.sf(critical, degrees, noncentrality))
-    # Both tails at once: the square of noncentral t is noncentral F. Its lower tail by itself, nct.cdf,
-    # is NaN where it is tiny, and ncf.sf is 1 where it is not (scipy 1.17).
-    return 1 - float(special.ncfdtr(1, degrees, noncentrality**2, critical**2))
+        chance = float(stats.nct.sf(critical, degrees, noncentrality))
+    else:
+        # Both tails at once: the square of noncentral t is noncentral F. Its lower tail by itself,
+        # nct.cdf, is NaN where it is tiny, and ncf.sf is 1 where it is not (scipy 1.17).
+        chance = 1 - float(special.ncfdtr(1, degrees, noncentrality**2, critical**2))
+    if math.isnan(chance):
+        raise ValueError(f"scipy cannot compute the power of a t test at {alpha} with {degrees} degrees")
+    return chance
 
 
 def detectable_noncentrality(degrees: float, alpha: float, power: float, sides: Sides = 2) -> float:
@@ -91,11 +97,14 @@ def detectable_noncentrality(degrees: float, alpha: float, power: float, sides: 
 
 
 def fewest(suffices: Callable[[int], bool], start: int) -> int:
-    """The smallest number from `start` on that suffices, where every larger one does too."""
+    """The smallest number from `start` on that suffices, where every larger one does too. Raises
+    ValueError beyond 10^12."""
     if suffices(start):
         return start
     too_few, enough = start, 2 * start
     while not suffices(enough):
+        if enough > 10**12:
+            raise ValueError("more than 10^12 are needed")
         too_few, enough = enough, 2 * enough
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
