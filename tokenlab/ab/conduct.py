@@ -20,7 +20,7 @@ from tokenlab.ab.datasets import (
     manifest_sha256,
     verify_dataset,
 )
-from tokenlab.ab.experiment import Experiment, Settings
+from tokenlab.ab.experiment import SETTINGS_FILE, Experiment, Settings
 from tokenlab.ab.launch import Described, ModelSizes, require_trainer, slots
 from tokenlab.ab.looks import look
 from tokenlab.ab.measured import read_measured
@@ -61,7 +61,7 @@ def take_up(folder: Path, plan: Plan) -> Plan:
     path = folder / PLAN_FILE
     if path.exists():
         stored = read_plan(path)
-        require_same(stored, plan, folder)
+        require_same(stored, plan, folder, begun=(folder / SETTINGS_FILE).exists())
     elif any(entry.name != "lock" for entry in folder.iterdir()):
         raise InputError(f"{folder} holds other files and no {PLAN_FILE}; choose another --output")
     write_plan(folder, plan)

@@ -52,6 +52,9 @@ FREE = {"pairs", "workers", "engine", "engine_address"}
 """Keys that may change while an experiment goes on: how much is done and where, not what."""
 
 Kind = TypeVar("Kind")
+BUILT = {"input", "text_field", "limit_docs", "val_docs", "confirm_docs", "arms"}
+"""Keys that decide about datasets: fixed from the first call on, the others once runs are settled."""
+
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(gt=0, lt=1)]
 Allowed = Literal["train-documents", "validation-documents", "validation-bytes", "verdict"]
@@ -213,16 +216,17 @@ def complete(plan: Plan) -> Plan:
     return plan
 
 
-def require_same(stored: Plan, given: Plan, where: Path) -> None:
-    """Raise InputError when a plan would not continue the stored one, naming the keys that differ."""
+def require_same(stored: Plan, given: Plan, where: Path, *, begun: bool) -> None:
+    """Raise InputError when a plan would not continue the stored one, naming the key that differs. Before
+    it has `begun` to train, only what its datasets were built by must be the same."""
     old, new = (msgspec.to_builtins(plan) for plan in (stored, given))
     for key, value in old.items():
-        if key not in FREE and new[key] != value:
+        if new[key] != value and (key in BUILT or (begun and key not in FREE)):
             raise InputError(
                 f"{where} holds another experiment: {key} was {_shown(value)}, is now {_shown(new[key])}; "
                 "choose another --output (only --pairs, --workers and --engine may change)"
             )
-    if given.pairs < stored.pairs:
+    if begun and given.pairs < stored.pairs:
         raise InputError(f"{where} was planned with {stored.pairs} pairs; {given.pairs} would drop some")
 
 

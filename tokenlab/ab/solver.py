@@ -23,6 +23,8 @@ FIRST_RATIO = 0.9
 """Of compressed to stored bytes, before any was measured."""
 ROUNDS = 5
 """Short runs at most, an arm."""
+FEWEST_LAYERS = 2
+"""The trainer's network has a skip from its first half to its second: one block has none to train."""
 WIDEST = 3
 """Times the base's layers and MLP multiple that are tried."""
 
@@ -109,7 +111,7 @@ def candidates(base: ModelSizes, vocab_size: int, room: float) -> Iterator[Model
     """Sizes that the network allows with the base's heads, stored in at most `room` bytes (or the
     narrowest width only, where there is no bound)."""
     step = 2 * base.heads
-    for layers in range(1, WIDEST * base.layers + 1):
+    for layers in range(FEWEST_LAYERS, max(FEWEST_LAYERS, WIDEST * base.layers) + 1):
         for multiple in range(1, WIDEST * base.mlp_multiple + 1):
             dim = step
             while True:
