@@ -39,7 +39,7 @@ def document_bootstrap(
     draw takes as many documents with replacement (weights are multinomial), the same for both arms,
     and divides their nats by their bytes. Percentile interval, widened for few documents as Hesterberg
     (2015, What teachers should know about the bootstrap) says. It holds the trained models fixed: noise
-    of seeds is not in it. Memory: about 24 MB whatever the sizes, beyond the input.
+    of seeds is not in it. Memory beyond the input: about 35 MB, up to a million documents.
 
     Raises ValueError for shapes that do not match, no documents, values that are not finite, documents
     of no bytes only, less than one draw.
@@ -63,9 +63,7 @@ def document_bootstrap(
 def _mean_over_runs(nats: ArrayLike, name: str, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     array = np.asarray(nats, dtype=np.float64)
     if sizes.ndim != 1 or sizes.size == 0 or array.ndim != 2 or not array.shape[0]:
-        raise ValueError(
-            f"{name} must have runs and documents, it has shape {array.shape}, bytes {sizes.shape}"
-        )
+        raise ValueError(f"{name} must be runs x documents, not {array.shape}; source_bytes {sizes.shape}")
     if array.shape[1] != sizes.size:
         raise ValueError(f"{name} has {array.shape[1]} documents and source_bytes {sizes.size}")
     if not np.isfinite(array).all():

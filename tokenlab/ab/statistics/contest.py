@@ -8,7 +8,8 @@ import msgspec
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from tokenlab.ab.statistics.samples import check_fraction, check_positive, sample, spread
+from tokenlab.ab.statistics.samples import check_fraction, check_positive, sample
+from tokenlab.ab.statistics.t_tests import welch_error
 
 
 class ContestRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,6 @@ def contest_rule(
     one, other = sample(arm, "arm"), sample(baseline, "baseline")
     required = nats / (math.log(2) * bytes_per_token)
     improvement = float(other.mean() - one.mean())
-    p = None
-    if one.size > 1 and other.size > 1 and (spread(one) or spread(other)):
-        p = float(stats.ttest_ind(one + required, other, equal_var=False, alternative="less").pvalue)
+    error, degrees = welch_error(one, other)
+    p = float(stats.t.sf((improvement - required) / error, degrees)) if error else None
     return ContestRule(accepted=p is not None and p < alpha, improvement=improvement, required=required, p=p)

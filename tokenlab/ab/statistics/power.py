@@ -1,7 +1,7 @@
 """What a number of runs can show: power of the t tests by the noncentral t distribution, solved exactly.
 
-The usual shortcut (t quantile of alpha plus t quantile of power) is within 2 % of it for paired tests
-from five pairs on and errs more below.
+The usual shortcut adds the t quantiles of alpha and power. At 0.05 and 0.8 it is within 2 % of the exact
+figure for paired tests from 5 pairs on, and promises too much below: by 5 % at 3 pairs, 14 % at 2.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from tokenlab.ab.statistics.samples import check_fraction, check_positive
 
@@ -69,11 +69,18 @@ def pairs_needed(
 
 def detection_power(noncentrality: float, degrees: float, alpha: float, sides: Sides = 2) -> float:
     """Chance that a t test at `alpha` rejects when its statistic has `noncentrality` (true difference
-    over standard error); for two sides, rejections on the wrong side count too, as in the test."""
+    over standard error); for two sides, rejections on the wrong side count too, as in the test.
+
+    Raises ValueError where scipy has no answer: an alpha of 1e-6 with one degree of freedom."""
     critical = float(stats.t.isf(alpha / sides, degrees))
-    chance = float(stats.nct.sf(critical, degrees, noncentrality))
-    if sides == 2:
-        chance += float(stats.nct.cdf(-critical, degrees, noncentrality))
+    if sides == 1:
+        chance = float(stats.nct.sf(critical, degrees, noncentrality))
+    else:
+        # Both tails at once: the square of noncentral t is noncentral F. Its lower tail by itself,
+        # nct.cdf, is NaN where it is tiny, and ncf.sf is 1 where it is not (scipy 1.17).
+        chance = 1 - float(special.ncfdtr(1, degrees, noncentrality**2, critical**2))
+    if math.isnan(chance):
+        raise ValueError(f"scipy cannot compute the power of a t test at {alpha} with {degrees} degrees")
     return chance
 
 
@@ -90,11 +97,14 @@ def detectable_noncentrality(degrees: float, alpha: float, power: float, sides: 
 
 
 def fewest(suffices: Callable[[int], bool], start: int) -> int:
-    """The smallest number from `start` on that suffices, where every larger one does too."""
+    """The smallest number from `start` on that suffices, where every larger one does too. Raises
+    ValueError beyond 10^12."""
     if suffices(start):
         return start
     too_few, enough = start, 2 * start
     while not suffices(enough):
+        if enough > 10**12:
+            raise ValueError("more than 10^12 are needed")
         too_few, enough = enough, 2 * enough
     while enough - too_few > 1:
         middle = (too_few + enough) // 2

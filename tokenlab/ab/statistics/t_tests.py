@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from tokenlab.ab.statistics.samples import check_fraction, pair_samples, sample, spread
@@ -68,14 +70,31 @@ def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Welc
     check_fraction(confidence, "confidence")
     one, other = sample(first, "the first sample"), sample(second, "the second sample")
     difference = float(one.mean() - other.mean())
-    if one.size < 2 or other.size < 2 or not (spread(one) or spread(other)):
+    error, degrees = welch_error(one, other)
+    if not error:
         return Welch(difference=difference, low=None, high=None, p=None, degrees=None)
-    test = stats.ttest_ind(one, other, equal_var=False)
-    interval = test.confidence_interval(confidence)
+    half = float(stats.t.isf((1 - confidence) / 2, degrees)) * error
     return Welch(
         difference=difference,
-        low=float(interval.low),
-        high=float(interval.high),
-        p=float(test.pvalue),
-        degrees=float(test.df),
+        low=difference - half,
+        high=difference + half,
+        p=2 * float(stats.t.sf(abs(difference) / error, degrees)),
+        degrees=degrees,
     )
+
+
+def welch_error(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+    """Standard error of the difference of the means of float64[n] and float64[m], and its degrees of
+    freedom (Welch 1947, Satterthwaite 1946); both 0.0 where it cannot be had: a sample of one, or
+    neither varies."""
+    if first.size < 2 or second.size < 2:
+        return 0.0, 0.0
+    variances = [(spread(values) or 0.0) ** 2 / values.size for values in (first, second)]
+    total = sum(variances)
+    if total == 0:
+        return 0.0, 0.0
+    shares = [variance / total for variance in variances]
+    degrees = 1 / sum(
+        share**2 / (values.size - 1) for share, values in zip(shares, (first, second), strict=True)
+    )
+    return math.sqrt(total), degrees
