@@ -8,6 +8,7 @@ from tokenlab.ab.analysis import Analysis
 from tokenlab.ab.breakdown import ArmTokens, DocumentScores
 from tokenlab.ab.facts import ArmFacts, ColumnName, Comparison
 from tokenlab.ab.summary import ArmSummary
+from tokenlab.ab.variance import RESOLVED
 from tokenlab.report.ab import (
     COLUMNS,
     RULES,
@@ -68,6 +69,7 @@ def _header(analysis: Analysis) -> Html:
     whole = sum(run.state == "whole" for run in analysis.runs)
     lost = len(analysis.runs) - whole
     held = sum(control.held is True for control in analysis.controls)
+    seen = sum(look.slice == "validation" for look in analysis.looks)
     rule = analysis.comparisons[0].rule if analysis.comparisons else "paired"
     pairs = [
         (
@@ -84,10 +86,7 @@ def _header(analysis: Analysis) -> Html:
             if analysis.controls_run
             else "none were run",
         ),
-        (
-            "Looks",
-            f"{sum(look.slice == 'validation' for look in analysis.looks)} at the validation documents",
-        ),
+        ("Looks", f"{seen} at the validation documents"),
     ]
     return element(
         "header",
@@ -113,43 +112,51 @@ def _warnings(analysis: Analysis) -> Html | None:
 
 
 def _column(analysis: Analysis, column: ColumnName) -> Html:
-    """The table of a column."""
-    confidence = f"{100 * analysis.confidence:g} %"
-    found: list[tuple[str, ...]] = [
-        ("Arm", "Bits per byte", "Delta", confidence, "p", "Welch", "Sign flip", "Pairs", "Other text", "")
-    ]
+    """The table of a column, and the tests beside the one that decides."""
+    confidence = f"{100 * analysis.confidence:g} % interval"
+    found: list[tuple[str, ...]] = [("Arm", "Bits per byte", "Delta", confidence, "p", "Pairs", "")]
     compared = {c.arm: c for c in analysis.comparisons if c.column == column}
     for arm in _shown(analysis):
         summary = summary_of(analysis, column, arm.name)
-        notes = flags(analysis, arm, column)
         mean = score(summary) if summary is not None else "diverged"
+        flag = flags(analysis, arm, column)
+        notes = element("span", f" {flag}", class_="flag") if flag else ""
         if arm.name in compared:
             c = compared[arm.name]
-            told = join([_mark(c.decision), f" {notes}" if notes else ""])
-            found.append(
-                (
-                    arm.name,
-                    mean,
-                    delta(c),
-                    interval(c),
-                    probability(decisive(c)),
-                    probability(c.p_welch),
-                    probability(c.p_sign_flip),
-                    str(c.pairs),
-                    _other_text(c),
-                    told,
-                )
-            )
+            figures = (delta(c), interval(c), probability(decisive(c)), str(c.pairs))
+            found.append((arm.name, mean, *figures, join([_mark(c.decision), notes])))
         else:
-            told = join(["baseline" if arm.name == analysis.baseline else "", f" {notes}" if notes else ""])
+            role = "baseline" if arm.name == analysis.baseline else ""
             count = str(summary.runs) if summary is not None else "0"
-            found.append((arm.name, mean, "", "", "", "", "", count, "", told))
+            found.append((arm.name, mean, "", "", "", count, join([role, notes])))
     note = (
-        f"Means ± standard deviations over seeds. Delta is the paired difference from {analysis.baseline}, with "
-        f"its interval over seeds; ~ is undecided, = equivalent within {100 * analysis.margin:g} %. p is adjusted "
-        "over the arms (Holm). Other text: the interval if other documents had been drawn."
+        f"Means ± standard deviations over seeds. Delta is the paired difference from {analysis.baseline}, "
+        f"with its interval over seeds; ~ is undecided, = equivalent within {100 * analysis.margin:g} %. "
+        "p is that of the test that decides, adjusted over the arms."
     )
-    return titled(f"At {COLUMNS[column]}", table(found, "results"), element("p", note, class_="quiet small"))
+    return titled(
+        f"At {COLUMNS[column]}",
+        table(found, "results"),
+        element("p", note, class_="quiet small"),
+        _beside(list(compared.values())),
+    )
+
+
+def _beside(compared: Sequence[Comparison]) -> Html | None:
+    if not compared:
+        return None
+    rows: list[tuple[str, ...]] = [
+        ("Beside it", "paired t", "Welch", "sign flip", "equivalence", "can find", "on other text")
+    ]
+    for c in compared:
+        reach = "–" if c.detectable is None else f"{100 * c.detectable / c.baseline_mean:.2f} %"
+        tests = (c.p_paired, c.p_welch, c.p_sign_flip, c.p_equivalent)
+        rows.append((c.arm, *map(probability, tests), reach, _other_text(c)))
+    note = (
+        "p values, unadjusted. Can find: the true difference that so many pairs find with chance 0.8. "
+        "On other text: the interval of the difference if other documents had been drawn, these models kept."
+    )
+    return join([table(rows, "beside"), element("p", note, class_="quiet small")])
 
 
 def _mark(decision: str) -> Html:
@@ -175,8 +182,8 @@ def _forest(analysis: Analysis) -> Html | None:
         label = f"{c.arm}{where}: {delta(c)}, {c.decision}"
         rows.append(Row(label, 100 * relative(c), low, high, shares, c.decision))
     note = (
-        f"Squares are means over pairs, lines their {100 * analysis.confidence:g} % intervals, dots single pairs; "
-        f"the band is the margin of ±{100 * analysis.margin:g} %. To the left of the line is better."
+        f"Squares are means over pairs, lines their {100 * analysis.confidence:g} % intervals, dots single "
+        f"pairs; the band is the margin of ±{100 * analysis.margin:g} %. To the left of the line is better."
     )
     axis = f"difference from {analysis.baseline}, % of its bits per byte"
     return titled(
@@ -219,9 +226,10 @@ def _tokens(analysis: Analysis, column: ColumnName) -> Html | None:
     rows.append(("all", f"{totals[0]:.4f}", *(_difference(t - totals[0], None) for t in totals[1:])))
     counts = _counts([baseline, *arms], used)
     note = (
-        "Bits per byte of the whole text that go to each class of token: the baseline's, then each arm's less "
-        "the baseline's. Classes sum to the score, so the bars add up to the difference. Text moves between "
-        "classes where arms cut it otherwise: what operator marks cost is to be set against what words save."
+        "Bits per byte of the whole text that go to each class of token: the baseline's, then each arm's "
+        "less the baseline's. Classes sum to the score, so the bars add up to the difference. Text moves "
+        "between classes where arms cut it otherwise: what operator marks cost is to be set against what "
+        "words save."
     )
     title = "Where the bits go" + (f", column {column}" if len(analysis.columns) > 1 else "")
     return titled(
@@ -360,9 +368,9 @@ def _controls(analysis: Analysis) -> Html:
 
 def _prices(analysis: Analysis) -> Html:
     note = (
-        "What it takes to find 0.5 % of the baseline's bits per byte with chance 0.8, from the noise measured in "
-        "this experiment: with seeds of their own for each arm, and with seeds that the arms share. No control "
-        "variate is used."
+        f"What it takes to find {100 * RESOLVED:g} % of the baseline's bits per byte with chance 0.8, from "
+        "the noise measured in this experiment: with seeds of their own for each arm, and with shared seeds. No "
+        "control variate is used."
     )
     return titled(
         "What pairing is worth",

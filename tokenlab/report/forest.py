@@ -76,17 +76,12 @@ def _row(row: Row, top: int, across: Scale) -> list[Html]:
     ]
     if row.low is not None and row.high is not None:
         ends = across.at(row.low), across.at(row.high)
-        drawn.append(
-            element(
-                "line", x1=f"{ends[0]:.1f}", x2=f"{ends[1]:.1f}", y1=y, y2=y, class_=f"whisker {row.mark}"
-            )
-        )
-        drawn += [
-            element(
-                "line", x1=f"{end:.1f}", x2=f"{end:.1f}", y1=y - 4, y2=y + 4, class_=f"whisker {row.mark}"
-            )
-            for end in ends
-        ]
+        drawn.append(_stroke(*ends, y, y, row.mark))
+        drawn += [_stroke(end, end, y - 4, y + 4, row.mark) for end in ends]
     at = across.at(row.value)
     drawn.append(element("rect", x=f"{at - 4:.1f}", y=y - 4, width=8, height=8, class_=f"point {row.mark}"))
     return drawn
+
+
+def _stroke(x1: float, x2: float, y1: int, y2: int, mark: str) -> Html:
+    return element("line", x1=f"{x1:.1f}", x2=f"{x2:.1f}", y1=y1, y2=y2, class_=f"whisker {mark}")
