@@ -369,7 +369,7 @@ def _controls(analysis: Analysis) -> Html:
 def _prices(analysis: Analysis) -> Html:
     note = (
         f"What it takes to find {100 * RESOLVED:g} % of the baseline's bits per byte with chance 0.8, from "
-        "the noise measured in this experiment: with seeds of their own for each arm, and with shared seeds. No "
+        "the noise measured here: with seeds of their own for each arm, and with shared seeds. No "
         "control variate is used."
     )
     return titled(
