@@ -131,7 +131,7 @@ def test_flags_are_frozen() -> None:
             "--token-nats",
             "--trust-code",
         ],
-        "report": ["--html", "--json", "--record"],
+        "report": ["--confirm", "--html", "--json", "--record"],
         "export": ["--force", "--json", "--layout", "--output"],
         "import": [
             "--byte-table",

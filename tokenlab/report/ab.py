@@ -95,9 +95,8 @@ def rows(analysis: Analysis, column: ColumnName) -> list[tuple[str, ...]]:
         elif arm.name in compared:
             c = compared[arm.name]
             told = ", ".join(part for part in (c.decision, notes) if part)
-            found.append(
-                (arm.name, mean, delta(c), interval(c), probability(decisive(c)), str(c.pairs), told)
-            )
+            figures = (delta(c), interval(c), probability(decisive(c)), str(c.pairs))
+            found.append((arm.name, mean, *figures, told))
         else:
             found.append((arm.name, mean, "", "", "", "0", notes))
     return found
