@@ -308,7 +308,7 @@ def test_the_page_says_all_of_it(analysis: Analysis) -> None:
         analysis.plan_toml.rstrip(),
         *(arm.fingerprint for arm in analysis.arms),
         *(f"{run.bpb:.6f}" for run in analysis.runs),
-        *analysis.signatures.values(),
+        *(analysis.signatures[f"bytes, {arm}"] for arm in ("bytes", "caseops", "byte-bpe")),
     ):
         assert fact in page.text
     for entry in analysis.token_classes:
@@ -380,9 +380,8 @@ def test_a_screenshot_is_not_empty(tmp_path: Path, analysis: Analysis) -> None:
     for dark in ([], ["--blink-settings=preferredColorScheme=0"]):
         shot = tmp_path / f"shot{len(sizes)}.png"
         options = [f"--screenshot={shot}", "--window-size=900,1200", f"--user-data-dir={tmp_path}/profile"]
-        subprocess.run(
-            [str(CHROMIUM), *FLAGS, *dark, *options, f"file://{file}"], capture_output=True, timeout=60
-        )
+        command = [str(CHROMIUM), *FLAGS, *dark, *options, f"file://{file}"]
+        subprocess.run(command, capture_output=True, timeout=60)
         sizes.append(shot.read_bytes())
     assert min(map(len, sizes)) > 30_000
     assert sizes[0] != sizes[1]

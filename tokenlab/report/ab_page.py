@@ -383,14 +383,15 @@ def _arms(analysis: Analysis) -> Html:
     """Verdicts and digests."""
     lists = []
     for arm in _shown(analysis):
-        signature = next((s for key, s in analysis.signatures.items() if key.endswith(f", {arm.name}")), "–")
+        keys = [f"{column}, {arm.name}" for column in analysis.columns]
+        signatures = dict.fromkeys(analysis.signatures[key] for key in keys if key in analysis.signatures)
         pairs = [
             ("Scheme", f"{arm.scheme}, {arm.vocab_size:,} ids"),
             ("Verify", arm.verdict),
             ("Dataset", arm.dataset),
             ("Manifest", arm.manifest_sha256),
             ("Fingerprint", arm.fingerprint),
-            ("Signature", signature),
+            *(("Signature", signature) for signature in signatures),
         ]
         lists.append(element("section", element("h3", element("bdi", arm.name)), facts_list(pairs, "origin")))
     return titled("Arms, verdicts and digests", *lists)
