@@ -191,6 +191,9 @@ def test_a_diverged_run_is_kept_and_shown(make: Make) -> None:
     for shown in (ab_text(found), ab_page(found, "")):
         assert "1 diverged" in shown
         assert "caseops, seed 2, bytes: diverged (loss is nan at step 7); its pair is left out" in shown
+    sums = {entry.arm: sum(c.bits_per_byte for c in entry.classes) for entry in found.token_classes}
+    difference = of(found, "caseops").difference
+    assert sums["caseops"] - sums["bytes"] == pytest.approx(difference, rel=1e-5), "over the same pairs"
     made.runs = [diverged(run) if run.arm == "caseops" else run for run in made.runs]
     found = analyse(made)
     assert [c.arm for c in found.comparisons] == ["byte-bpe"]

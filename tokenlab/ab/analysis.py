@@ -125,7 +125,7 @@ def _analysis(experiment: Experiment, groups: Groups, documents: slice, confirm:
         if (column, baseline) in groups:
             comparisons += compare_arms(groups[column, baseline], others, documents, plan)
             found += resolutions(groups[column, baseline], others, documents, 1 - plan.confidence)
-    shown = {key: group for key, group in groups.items() if key[1] not in control}
+    shown = _in_whole_pairs({key: group for key, group in groups.items() if key[1] not in control})
     tokens, document_scores, more = _breakdown(experiment, shown, documents)
     one = next(iter(groups.values()))[0]
     return Analysis(
@@ -204,6 +204,17 @@ def _grouped(runs: Sequence[Measured]) -> Groups:
     for run in sorted(runs, key=lambda run: run.facts.pair):
         groups.setdefault((run.facts.column, run.facts.arm), []).append(run)
     return groups
+
+
+def _in_whole_pairs(groups: Groups) -> Groups:
+    """The runs of pairs in which no arm of the column is missing, so that what the arms differ by is not
+    what one of them lost; all of a column where there is no such pair."""
+    found: Groups = {}
+    for (column, arm), group in groups.items():
+        others = [other for (name, _), other in groups.items() if name == column]
+        common = set.intersection(*({run.facts.pair for run in other} for other in others))
+        found[column, arm] = [run for run in group if run.facts.pair in common] or group
+    return found
 
 
 def _slice(runs: Sequence[Measured], held_back: int, confirm: bool) -> slice:
