@@ -81,22 +81,24 @@ def settle(
 ) -> tuple[list[Cell], Description]:
     """The cells of all columns (controls in the first one only), and the description of the trainer,
     whose runs are in the cells' order. Raises InputError for what the trainer refuses."""
-    first = describe_tables([arm_tables(plan, members[0], None)]).runs[0]
-    baseline = arm_tables(plan, members[0], first)
-    variants = [arm_tables(plan, member, first) for member in (*members, *control_members)]
-    described = describe_tables([baseline, *variants])
+    description = describe_tables([arm_tables(plan, members[0], None)])
+    first, code_bytes = description.runs[0], description.code_bytes
+    everyone = (*members, *control_members)
+    variants = {member.name: arm_tables(plan, member, first) for member in everyone}
+    about: dict[str, Described] = {}
+    if {"flops", "artifact"} & set(plan.columns):  # only they need to know more of an arm
+        about = dict(zip(variants, describe_tables(list(variants.values())).runs, strict=True))
     wanted: list[tuple[ColumnName, Member, Tables]] = []
     for index, column in enumerate(plan.columns):
-        for position, member in enumerate((*members, *(control_members if index == 0 else ()))):
-            about = described.runs[1 + position]
-            tables = _in_column(plan, column, member, variants[position], about, first)
+        for member in members if index else everyone:
+            tables = _in_column(plan, column, member, variants[member.name], about.get(member.name), first)
             if column == "artifact":
-                sizes = solve(member.name, tables, about, described.code_bytes)
+                sizes = solve(member.name, tables, about[member.name], code_bytes)
                 tables = merged(tables, {"model": msgspec.to_builtins(sizes)})
             wanted.append((column, member, tables))
     final = describe_tables([tables for _, _, tables in wanted])
     cells: list[Cell] = []
-    for (column, member, full), about in zip(wanted, final.runs, strict=True):
+    for (column, member, full), found in zip(wanted, final.runs, strict=True):
         tables = {key: value for key, value in full.items() if key != "dataset"}
         same = (cell.owner for cell in cells if cell.arm == member.name and cell.tables == tables)
         cells.append(
@@ -106,12 +108,12 @@ def settle(
                 owner=next(same, column),
                 manifest_sha256=member.manifest_sha256,
                 tables=tables,
-                parameters=about.parameters,
-                layers=about.config.model.layers,
-                dim=about.config.model.dim,
-                batch_tokens=about.config.batch["rows"] * about.config.batch["context"],
-                batch_bytes=about.batch_bytes,
-                flops_per_byte=about.flops_per_byte,
+                parameters=found.parameters,
+                layers=found.config.model.layers,
+                dim=found.config.model.dim,
+                batch_tokens=found.config.batch["rows"] * found.config.batch["context"],
+                batch_bytes=found.batch_bytes,
+                flops_per_byte=found.flops_per_byte,
             )
         )
     return cells, final
@@ -177,7 +179,12 @@ def describe_tables(tables: Sequence[Tables]) -> Description:
 
 
 def _in_column(
-    plan: Plan, column: ColumnName, member: Member, tables: Tables, about: Described, baseline: Described
+    plan: Plan,
+    column: ColumnName,
+    member: Member,
+    tables: Tables,
+    about: Described | None,
+    baseline: Described,
 ) -> Tables:
     """An arm's tables with what the column says about them; `about` describes `tables`."""
     if column == "wallclock":
@@ -190,6 +197,7 @@ def _in_column(
         plain = arm_tables(plan, msgspec.structs.replace(member, model={}), None)
         return _limited(plain, {"steps": math.ceil(plan.budget.train_bytes / baseline.batch_bytes)})
     if column == "flops":
+        assert about is not None, "it was described for this column"
         share = baseline.flops_per_byte / about.flops_per_byte
         return _limited(tables, {"train_bytes": round(plan.budget.train_bytes * share)})
     return _limited(tables, {"train_bytes": plan.budget.train_bytes})

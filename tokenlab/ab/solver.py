@@ -93,18 +93,16 @@ def solve(
 
 def choose(base: ModelSizes, vocab_size: int, room: float) -> ModelSizes | None:
     """The sizes nearest to `base` in proportion, of those whose stored bytes are within the middle half of
-    the band below `room`; where there are none, the largest that keep to its middle."""
-    middle = room * (1 + BAND) / 2
-    reach = room * (1 - BAND) / 4
-    fitting = [
-        (sizes, stored_bytes(sizes, vocab_size)) for sizes in candidates(base, vocab_size, middle + reach)
-    ]
-    if not fitting:
-        return None
-    inside = [sizes for sizes, stored in fitting if stored >= middle - reach]
+    the band below `room`; where there are none, those nearest to its middle."""
+    middle, reach = room * (1 + BAND) / 2, room * (1 - BAND) / 4
+    fitting = [(sizes, stored_bytes(sizes, vocab_size)) for sizes in candidates(base, vocab_size, room)]
+    inside = [sizes for sizes, stored in fitting if abs(stored - middle) <= reach]
     if inside:
         return min(inside, key=lambda sizes: _distance(base, sizes))
-    return max(fitting, key=lambda entry: (entry[1], -_distance(base, entry[0])))[0]
+    nearest = min(
+        fitting, key=lambda entry: (abs(entry[1] - middle), _distance(base, entry[0])), default=None
+    )
+    return nearest[0] if nearest else None
 
 
 def candidates(base: ModelSizes, vocab_size: int, room: float) -> Iterator[ModelSizes]:
