@@ -64,9 +64,8 @@ def verdict(analysis: Analysis) -> str:
             parts.append(listed(told))
     same = [_named(c.arm, normal) for c in found if c.decision == "equivalent"]
     if same:
-        parts.append(
-            f"{listed(same)} {_are(same)} equivalent to {analysis.baseline} within {100 * analysis.margin:g} %"
-        )
+        within = f"{analysis.baseline} within {100 * analysis.margin:g} %"
+        parts.append(f"{listed(same)} {_are(same)} equivalent to {within}")
     open_ = [c for c in found if c.decision == "undecided"]
     if open_:
         parts.append(f"undecided: {', '.join(f'{_named(c.arm, normal)} ({_reach(c)})' for c in open_)}")

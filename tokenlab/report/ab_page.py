@@ -270,7 +270,7 @@ def _documents(analysis: Analysis, column: ColumnName) -> Html | None:
     largest = (
         max((abs(s[name] / s[analysis.baseline] - 1) for s in whole for name in others), default=0) or 1.0
     )
-    rows: list[tuple[str, ...]] = [("Documents", "", "Bytes", analysis.baseline, *others)]
+    rows: list[tuple[str, ...]] = [("Documents", "", "Source bytes", analysis.baseline, *others)]
     before = ""
     for entry, by_arm in zip(analysis.document_classes, scores, strict=True):
         if any(name not in by_arm for name in names):
@@ -336,7 +336,7 @@ def _costs(analysis: Analysis, column: ColumnName) -> Html:
         )
         rows.append((f"{group}, compressed bytes", *cells))
     title = "What it took" + (f", column {column}" if len(analysis.columns) > 1 else "")
-    return titled(title, table(rows, "costs"))
+    return titled(title, table(rows, "bits costs"))
 
 
 def _grouped(summary: ArmSummary) -> dict[str, float]:
