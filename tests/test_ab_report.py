@@ -24,7 +24,7 @@ from tokenlab.ab.comparing import sequential_test
 from tokenlab.ab.facts import Comparison
 from tokenlab.ab.statistics import paired, welch
 from tokenlab.errors import InputError
-from tokenlab.report.ab import ab_json, ab_text, verdict
+from tokenlab.report.ab import ab_json, ab_text, delta, verdict
 from tokenlab.report.ab_page import ab_page
 
 __all__ = ["ab_datasets"]
@@ -227,6 +227,11 @@ def test_held_back_documents_are_looked_at_once(make: Make) -> None:
     assert "confirmation documents opened 20" in ab_text(confirmed)
     with pytest.raises(InputError, match="they confirm once"):
         analyse(made, confirm=True)
+    again = analyse(made)
+    assert again.comparisons == found.comparisons
+    assert again.confirmed == confirmed.comparisons
+    for shown in (ab_text(again), ab_page(again, "")):
+        assert f"caseops, bytes: {delta(confirmed.comparisons[0])} (" in shown
     with pytest.raises(InputError, match="no documents were held back"):
         analyse(make("none"), confirm=True)
     with pytest.raises(InputError, match="24 of 24 validation documents are held back"):

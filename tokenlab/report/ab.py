@@ -39,6 +39,7 @@ def ab_text(analysis: Analysis) -> str:
     lines = [verdict(analysis), ""]
     for column in analysis.columns:
         lines += [f"column {column}: {COLUMNS[column]}", *table(rows(analysis, column), "<<<>>><"), ""]
+    lines += [f"confirmed on the documents held back: {line}" for line in confirmed(analysis)]
     lines += legend(analysis)
     if analysis.overrides:
         lines += ["overridden with --allow", *(f"  {entry}" for entry in analysis.overrides)]
@@ -124,6 +125,14 @@ def prices(analysis: Analysis) -> list[str]:
     if not lines:
         lines = ["not known: two pairs or more measure the noise"]
     return [*lines, _reference(1 - analysis.confidence)]
+
+
+def confirmed(analysis: Analysis) -> list[str]:
+    """What the documents held back said when they were opened, a line a comparison."""
+    return [
+        f"{c.arm}, {c.column}: {delta(c)} ({interval(c)}), {c.decision}, {c.pairs} pairs"
+        for c in analysis.confirmed
+    ]
 
 
 def looks(analysis: Analysis) -> str:

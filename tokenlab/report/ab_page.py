@@ -12,6 +12,7 @@ from tokenlab.ab.variance import RESOLVED
 from tokenlab.report.ab import (
     COLUMNS,
     RULES,
+    confirmed,
     decisive,
     delta,
     flags,
@@ -43,6 +44,7 @@ def ab_page(analysis: Analysis, command: str) -> str:
     sections = [
         _warnings(analysis),
         *(_column(analysis, column) for column in analysis.columns),
+        _confirmed(analysis),
         _forest(analysis),
         _curves(analysis),
         *(_tokens(analysis, column) for column in analysis.columns),
@@ -168,6 +170,11 @@ def _other_text(c: Comparison) -> str:
         return "–"
     low, high = (100 * value / c.baseline_mean for value in (c.documents_low, c.documents_high))
     return f"{signed(low)} to {signed(high)} %"
+
+
+def _confirmed(analysis: Analysis) -> Html | None:
+    lines = [element("li", line) for line in confirmed(analysis)]
+    return titled("On the documents held back", element("ul", *lines, class_="listing")) if lines else None
 
 
 def _forest(analysis: Analysis) -> Html | None:
