@@ -103,6 +103,34 @@ def test_a_killed_experiment_goes_on_to_the_same_results(killed: tuple[Path, str
     assert (later / weights).read_bytes() == (tmp_path / "alone" / weights).read_bytes()
 
 
+def test_an_experiment_is_reported(killed: tuple[Path, str], tmp_path: Path) -> None:
+    """As text, as JSON and as a page, without torch; the documents held back only if there are any."""
+    folder, _ = killed
+    page = tmp_path / "ab.html"
+    program = (
+        "import sys\nfrom tokenlab.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "finally: assert not {'torch', 'trainer'} & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program, "report", str(folder), "--html", str(page)]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    verdict = answer.stdout.splitlines()[0]
+    assert verdict.startswith("At the same source bytes seen, ")
+    assert verdict in page.read_text()
+    assert "Where the bits go" in page.read_text()
+    facts = json.loads(tokenlab("report", folder, "--json").stdout)
+    assert [comparison["arm"] for comparison in facts["comparisons"]] == ["byte-bpe"]
+    assert len(facts["looks"]) == 1
+    assert "no documents were held back" in refused("report", folder, "--confirm")
+    assert "give one folder" in refused("report", folder, folder)
+    assert "give the runs of one arm" in refused("report", folder, "--record", tmp_path / "record")
+    runs = sorted(folder.glob("runs/bytes/bytes/seed-?"))
+    assert "is no experiment" in refused("report", *runs, "--confirm")
+    assert tokenlab("report", *runs).returncode == 0
+
+
 def test_arms_see_the_same_text(killed: tuple[Path, str]) -> None:
     folder, _ = killed
     experiment = Experiment.open(folder)

@@ -102,9 +102,19 @@ def analyse(experiment: Experiment, *, confirm: bool = False) -> Analysis:
     note = open_confirmation if confirm else look
     note(folder, "comparisons", [run.facts.folder for run in runs])
     found = msgspec.structs.replace(found, looks=read_looks(folder))
-    with write_atomically(folder / (CONFIRMATION_FILE if confirm else ANALYSIS_FILE)) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    _keep(folder / (CONFIRMATION_FILE if confirm else ANALYSIS_FILE), found)
     return found
+
+
+def _keep(path: Path, found: Analysis) -> None:
+    """Write it, unless it is there. Raises InputError where it cannot be written."""
+    content = msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+    try:
+        if not path.exists() or path.read_bytes() != content:
+            with write_atomically(path) as file:
+                file.write(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write the analysis: {error.strerror}") from error
 
 
 def _confirmed(folder: Path) -> tuple[Comparison, ...]:

@@ -53,9 +53,11 @@ def read_looks(folder: Path) -> tuple[Look, ...]:
 def look(folder: Path, what: str, runs: Sequence[str]) -> bool:
     """Note a look at the validation documents; False if the same was seen before. Raises InputError
     where it cannot be noted."""
+    entry = Look(time=_now(), slice="validation", what=what, runs=tuple(sorted(runs)))
+    if _was_seen(folder, entry):  # a report of what is known needs no right to write
+        return False
     with _locked(folder):
-        entry = Look(time=_now(), slice="validation", what=what, runs=tuple(sorted(runs)))
-        if entry in (msgspec.structs.replace(seen, time=entry.time) for seen in read_looks(folder)):
+        if _was_seen(folder, entry):
             return False
         _append(folder, entry)
         return True
@@ -71,6 +73,10 @@ def open_confirmation(folder: Path, what: str, runs: Sequence[str]) -> None:
                     f"for {seen.what}; they confirm once. Hold back others with --confirm-docs N"
                 )
         _append(folder, Look(time=_now(), slice="confirmation", what=what, runs=tuple(sorted(runs))))
+
+
+def _was_seen(folder: Path, entry: Look) -> bool:
+    return entry in (msgspec.structs.replace(seen, time=entry.time) for seen in read_looks(folder))
 
 
 def _locked(folder: Path) -> FileLock:
