@@ -34,7 +34,7 @@ from tokenlab.dataset import Dataset
 from tokenlab.errors import InputError
 
 SCHEMA = "tokenlab-ab-analysis-1"
-ANALYSIS_FILE = "analysis.json"
+ANALYSIS_FILE, CONFIRMATION_FILE = "analysis.json", "confirmation.json"
 
 
 class Experiment(Protocol):
@@ -54,7 +54,8 @@ class Experiment(Protocol):
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An experiment's results. `slice`: which validation documents they are of, `documents` of them,
-    `source_bytes` in all. `runs` are all there are, diverged ones too. `overrides`: what was not
+    `source_bytes` in all. `runs` are all there are, diverged ones too. `confirmed`: the comparisons
+    on the documents held back, once they were opened (confirmation.json). `overrides`: what was not
     comparable and was allowed. `notes`: what could not be shown, and why."""
 
     schema: str
@@ -73,6 +74,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     summaries: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]
     controls: tuple[ControlOutcome, ...]
+    confirmed: tuple[Comparison, ...]
     resolutions: tuple[Resolution, ...]
     token_classes: tuple[ArmTokens, ...]
     document_classes: tuple[DocumentScores, ...]
@@ -96,15 +98,24 @@ def analyse(experiment: Experiment, *, confirm: bool = False) -> Analysis:
     for group in groups.values():
         require_one_signature(group)
     documents = _slice(runs, plan.confirm_docs, confirm)
-    names = [run.facts.folder for run in runs]
-    if confirm:
-        open_confirmation(folder, "comparisons", names)
-    else:
-        look(folder, "comparisons", names)
     found = _analysis(experiment, groups, documents, confirm)
-    with write_atomically(folder / ANALYSIS_FILE) as file:
+    note = open_confirmation if confirm else look
+    note(folder, "comparisons", [run.facts.folder for run in runs])
+    found = msgspec.structs.replace(found, looks=read_looks(folder))
+    with write_atomically(folder / (CONFIRMATION_FILE if confirm else ANALYSIS_FILE)) as file:
         file.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     return found
+
+
+def _confirmed(folder: Path) -> tuple[Comparison, ...]:
+    """What the documents held back said when they were opened; nothing if they were not."""
+    path = folder / CONFIRMATION_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Analysis).comparisons
+    except FileNotFoundError:
+        return ()
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InputError(f"{path}: not an analysis of this version of tokenlab: {error}") from error
 
 
 Groups = dict[tuple[ColumnName, str], list[Measured]]
@@ -125,7 +136,7 @@ def _analysis(experiment: Experiment, groups: Groups, documents: slice, confirm:
         if (column, baseline) in groups:
             comparisons += compare_arms(groups[column, baseline], others, documents, plan)
             found += resolutions(groups[column, baseline], others, documents, 1 - plan.confidence)
-    shown = {key: group for key, group in groups.items() if key[1] not in control}
+    shown = _in_whole_pairs({key: group for key, group in groups.items() if key[1] not in control})
     tokens, document_scores, more = _breakdown(experiment, shown, documents)
     one = next(iter(groups.values()))[0]
     return Analysis(
@@ -149,7 +160,8 @@ def _analysis(experiment: Experiment, groups: Groups, documents: slice, confirm:
         token_classes=tokens,
         document_classes=document_scores,
         overrides=tuple(experiment.overrides),
-        looks=read_looks(experiment.folder),
+        confirmed=() if confirm else _confirmed(experiment.folder),
+        looks=(),
         notes=(*notes, *more),
         signatures={f"{column}, {arm}": group[0].signature for (column, arm), group in groups.items()},
         plan_toml=plan.to_toml(),
@@ -204,6 +216,17 @@ def _grouped(runs: Sequence[Measured]) -> Groups:
     for run in sorted(runs, key=lambda run: run.facts.pair):
         groups.setdefault((run.facts.column, run.facts.arm), []).append(run)
     return groups
+
+
+def _in_whole_pairs(groups: Groups) -> Groups:
+    """The runs of pairs in which no arm of the column is missing, so that what the arms differ by is not
+    what one of them lost; all of a column where there is no such pair."""
+    found: Groups = {}
+    for (column, arm), group in groups.items():
+        others = [other for (name, _), other in groups.items() if name == column]
+        common = set.intersection(*({run.facts.pair for run in other} for other in others))
+        found[column, arm] = [run for run in group if run.facts.pair in common] or group
+    return found
 
 
 def _slice(runs: Sequence[Measured], held_back: int, confirm: bool) -> slice:

@@ -27,8 +27,8 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class TokenClass(_Table, frozen=True, kw_only=True):
     """One class of an arm's scored tokens: how many, the source bytes charged to them, and their nats
-    over the arm's runs (the mean) as bits per byte of the whole text. So an arm's classes sum to its
-    score, and their differences to its difference."""
+    (mean over the arm's runs in pairs where every arm is whole) as bits per byte of the whole text. So
+    an arm's classes sum to its score in those, and their differences to its difference."""
 
     name: str
     tokens: int
@@ -45,7 +45,7 @@ class ArmTokens(_Table, frozen=True, kw_only=True):
 
 
 class ArmOnDocuments(_Table, frozen=True, kw_only=True):
-    """An arm's mean score on a class of documents, bits per byte."""
+    """An arm's mean score on a class of documents, bits per byte, over the same runs as TokenClass."""
 
     arm: str
     column: ColumnName

@@ -39,6 +39,7 @@ def ab_text(analysis: Analysis) -> str:
     lines = [verdict(analysis), ""]
     for column in analysis.columns:
         lines += [f"column {column}: {COLUMNS[column]}", *table(rows(analysis, column), "<<<>>><"), ""]
+    lines += [f"confirmed on the documents held back: {line}" for line in confirmed(analysis)]
     lines += legend(analysis)
     if analysis.overrides:
         lines += ["overridden with --allow", *(f"  {entry}" for entry in analysis.overrides)]
@@ -54,17 +55,21 @@ def verdict(analysis: Analysis) -> str:
     """The experiment in one sentence, of its first column; whatever is undecided is named."""
     column = analysis.columns[0]
     found = [c for c in analysis.comparisons if c.column == column]
-    parts = [
-        f"{c.arm} is {c.decision} than {analysis.baseline} by {100 * abs(relative(c)):.2f} %{_interval(c)}"
-        for c in sorted(found, key=lambda c: c.difference)
-        if c.decision in ("better", "worse")
-    ]
-    same = [c.arm for c in found if c.decision == "equivalent"]
+    normal = {arm.name for arm in analysis.arms if arm.normal_form}
+    parts = []
+    for decision in ("better", "worse"):
+        decided = sorted((c for c in found if c.decision == decision), key=lambda c: c.difference)
+        told = [f"{_named(c.arm, normal)} by {100 * abs(relative(c)):.2f} %{_interval(c)}" for c in decided]
+        if told:
+            told[0] = told[0].replace(" by ", f" is {decision} than {analysis.baseline} by ", 1)
+            parts.append(listed(told))
+    same = [_named(c.arm, normal) for c in found if c.decision == "equivalent"]
     if same:
-        parts.append(f"{listed(same)} {_are(same)} equivalent to it within {100 * analysis.margin:g} %")
+        within = f"{analysis.baseline} within {100 * analysis.margin:g} %"
+        parts.append(f"{listed(same)} {_are(same)} equivalent to {within}")
     open_ = [c for c in found if c.decision == "undecided"]
     if open_:
-        parts.append(f"undecided: {', '.join(f'{c.arm} ({_reach(c)})' for c in open_)}")
+        parts.append(f"undecided: {', '.join(f'{_named(c.arm, normal)} ({_reach(c)})' for c in open_)}")
     compared = {c.arm for c in found}
     names = [arm.name for arm in analysis.arms if not arm.control and arm.name != analysis.baseline]
     absent = [name for name in names if name not in compared]
@@ -120,6 +125,14 @@ def prices(analysis: Analysis) -> list[str]:
     if not lines:
         lines = ["not known: two pairs or more measure the noise"]
     return [*lines, _reference(1 - analysis.confidence)]
+
+
+def confirmed(analysis: Analysis) -> list[str]:
+    """What the documents held back said when they were opened, a line a comparison."""
+    return [
+        f"{c.arm}, {c.column}: {delta(c)} ({interval(c)}), {c.decision}, {c.pairs} pairs"
+        for c in analysis.confirmed
+    ]
 
 
 def looks(analysis: Analysis) -> str:
@@ -197,6 +210,10 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def _named(arm: str, normal: set[str]) -> str:
+    return f"{arm} (on a normal form of the text)" if arm in normal else arm
+
+
 def _are(names: Sequence[str]) -> str:
     return "are" if len(names) > 1 else "is"
 
@@ -222,7 +239,7 @@ def _controls(analysis: Analysis) -> list[str]:
             marks[c.held],
             c.name,
             f"asks for {c.asks}",
-            "" if c.p is None else f"p = {probability(c.p)}",
+            "" if c.p is None else f"p {probability(c.p)}",
             c.detail,
         )
         for c in analysis.controls

@@ -12,6 +12,7 @@ from tokenlab.ab.variance import RESOLVED
 from tokenlab.report.ab import (
     COLUMNS,
     RULES,
+    confirmed,
     decisive,
     delta,
     flags,
@@ -43,6 +44,7 @@ def ab_page(analysis: Analysis, command: str) -> str:
     sections = [
         _warnings(analysis),
         *(_column(analysis, column) for column in analysis.columns),
+        _confirmed(analysis),
         _forest(analysis),
         _curves(analysis),
         *(_tokens(analysis, column) for column in analysis.columns),
@@ -170,6 +172,11 @@ def _other_text(c: Comparison) -> str:
     return f"{signed(low)} to {signed(high)} %"
 
 
+def _confirmed(analysis: Analysis) -> Html | None:
+    lines = [element("li", line) for line in confirmed(analysis)]
+    return titled("On the documents held back", element("ul", *lines, class_="listing")) if lines else None
+
+
 def _forest(analysis: Analysis) -> Html | None:
     if not analysis.comparisons:
         return None
@@ -270,7 +277,7 @@ def _documents(analysis: Analysis, column: ColumnName) -> Html | None:
     largest = (
         max((abs(s[name] / s[analysis.baseline] - 1) for s in whole for name in others), default=0) or 1.0
     )
-    rows: list[tuple[str, ...]] = [("Documents", "", "Bytes", analysis.baseline, *others)]
+    rows: list[tuple[str, ...]] = [("Documents", "", "Source bytes", analysis.baseline, *others)]
     before = ""
     for entry, by_arm in zip(analysis.document_classes, scores, strict=True):
         if any(name not in by_arm for name in names):
@@ -336,7 +343,7 @@ def _costs(analysis: Analysis, column: ColumnName) -> Html:
         )
         rows.append((f"{group}, compressed bytes", *cells))
     title = "What it took" + (f", column {column}" if len(analysis.columns) > 1 else "")
-    return titled(title, table(rows, "costs"))
+    return titled(title, table(rows, "bits costs"))
 
 
 def _grouped(summary: ArmSummary) -> dict[str, float]:
@@ -383,14 +390,15 @@ def _arms(analysis: Analysis) -> Html:
     """Verdicts and digests."""
     lists = []
     for arm in _shown(analysis):
-        signature = next((s for key, s in analysis.signatures.items() if key.endswith(f", {arm.name}")), "–")
+        keys = [f"{column}, {arm.name}" for column in analysis.columns]
+        signatures = dict.fromkeys(analysis.signatures[key] for key in keys if key in analysis.signatures)
         pairs = [
             ("Scheme", f"{arm.scheme}, {arm.vocab_size:,} ids"),
             ("Verify", arm.verdict),
             ("Dataset", arm.dataset),
             ("Manifest", arm.manifest_sha256),
             ("Fingerprint", arm.fingerprint),
-            ("Signature", signature),
+            *(("Signature", signature) for signature in signatures),
         ]
         lists.append(element("section", element("h3", element("bdi", arm.name)), facts_list(pairs, "origin")))
     return titled("Arms, verdicts and digests", *lists)
