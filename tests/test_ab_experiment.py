@@ -146,15 +146,10 @@ def test_what_an_experiment_cannot_go_on_with_is_one_line(
 ) -> None:
     folder = shutil.copytree(killed[0], tmp_path / "ab")
     plan = folder / "plan.toml"
-    assert "1 would drop some" in refused("ab", plan, "--pairs", 1)
     assert "--preset: the plan says it" in refused("ab", plan, "--preset", "nano")
-    assert "holds no experiment" in refused("ab", plan, "--resume", "--output", tmp_path / "none")
     changed = plan.read_text().replace("train_bytes = 900", "train_bytes = 901")
     (tmp_path / "other.toml").write_text(changed)
     assert "another experiment: budget was" in refused("ab", tmp_path / "other.toml", "--output", folder)
-    (tmp_path / "typo.toml").write_text("paris = 3\n" + changed)
-    assert "unknown field `paris`" in refused("ab", tmp_path / "typo.toml", "--output", folder)
-    assert "1 arm" in refused("ab", ab_datasets["bytes"], "--preset", "nano", "--output", tmp_path / "x")
     assert "--output" in refused("ab", *(ab_datasets[arm] for arm in ARMS), "--preset", "nano")
     result = folder / Experiment.open(folder).runs[0].folder / "result.json"
     original = json.loads(result.read_text())
@@ -235,9 +230,9 @@ def test_permuted_ids_are_the_same_dataset_under_other_names(
             assert np.array_equal(permutation[ids[0]], ids[1])
             if shard.sidecar:
                 assert (copy / shard.sidecar.file).read_bytes() == (source / shard.sidecar.file).read_bytes()
-    verdicts = {one.name: one.holds for one in verify(copy).verdicts}
-    assert verdicts["intact"] is True
-    assert verdicts["canonical"] is False, "no encoder emits these ids"
+    found = verify(copy)
+    assert {one.name: one.holds for one in found.verdicts}["intact"] is True
+    assert found.verdict == "reject", "the ids no longer spell the documents"
 
 
 def test_a_sidecar_with_a_moved_byte_is_refused(tmp_path: Path, ab_datasets: dict[str, Path]) -> None:

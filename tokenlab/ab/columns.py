@@ -72,8 +72,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     flops_per_byte: float
 
 
-Solve = Callable[[str, Tables, Described, int], ModelSizes]
-"""Of an arm's name, tables, description, and the bytes of an artifact's code: the solved sizes."""
+Solve = Callable[[str, Tables, Described, Description], ModelSizes]
+"""Of an arm's name, tables and description, and of the trainer's: the solved sizes."""
 
 
 def settle(
@@ -82,7 +82,7 @@ def settle(
     """The cells of all columns (controls in the first one only), and the description of the trainer,
     whose runs are in the cells' order. Raises InputError for what the trainer refuses."""
     description = describe_tables([arm_tables(plan, members[0], None)])
-    first, code_bytes = description.runs[0], description.code_bytes
+    first = description.runs[0]
     everyone = (*members, *control_members)
     variants = {member.name: arm_tables(plan, member, first) for member in everyone}
     about: dict[str, Described] = {}
@@ -93,7 +93,7 @@ def settle(
         for member in members if index else everyone:
             tables = _in_column(plan, column, member, variants[member.name], about.get(member.name), first)
             if column == "artifact":
-                sizes = solve(member.name, tables, about[member.name], code_bytes)
+                sizes = solve(member.name, tables, about[member.name], description)
                 tables = merged(tables, {"model": msgspec.to_builtins(sizes)})
             wanted.append((column, member, tables))
     final = describe_tables([tables for _, _, tables in wanted])

@@ -21,11 +21,11 @@ from tokenlab.ab.datasets import (
     verify_dataset,
 )
 from tokenlab.ab.experiment import SETTINGS_FILE, Experiment, Settings
-from tokenlab.ab.launch import Described, ModelSizes, require_trainer, slots
+from tokenlab.ab.launch import Described, Description, ModelSizes, require_trainer, slots
 from tokenlab.ab.looks import look
 from tokenlab.ab.measured import read_measured
 from tokenlab.ab.plan import PLAN_FILE, Plan, read_plan, require_same, write_plan
-from tokenlab.ab.runs import Status, Task, said, settled, train_all, train_one
+from tokenlab.ab.runs import Status, Task, said, settled, status, train_all, train_one
 from tokenlab.ab.schedule import Planned
 from tokenlab.ab.solver import Solution, in_band, solve
 from tokenlab.build.engine import EngineOptions, Job, run_in_order
@@ -212,7 +212,7 @@ def _members(experiment: Experiment) -> tuple[list[Member], list[Member]]:
     return members[:arms], members[arms:]
 
 
-def _unchanged(experiment: Experiment, settings: Settings) -> Any:
+def _unchanged(experiment: Experiment, settings: Settings) -> Description:
     """The trainer's description of the first cell. Raises InputError when the trainer, torch or a dataset
     is not the one that the experiment began with."""
     datasets = experiment.datasets()
@@ -246,7 +246,7 @@ class _Solver:
         self._progress = progress
         self._solved: dict[tuple[ModelSizes, int], Solution] = {}
 
-    def __call__(self, arm: str, tables: Tables, about: Described, code_bytes: int) -> ModelSizes:
+    def __call__(self, arm: str, tables: Tables, about: Described, trainer: Description) -> ModelSizes:
         cap = self._experiment.plan.cap_bytes
         base, ids = about.config.model, about.vocab_size
         if (base, ids) not in self._solved:
@@ -255,10 +255,13 @@ class _Solver:
             def measure(sizes: ModelSizes) -> int:
                 name = f"{sizes.layers}x{sizes.dim}x{sizes.mlp_multiple}"
                 shape = {"model": msgspec.to_builtins(sizes)}
-                task = probe(self._experiment, merged(tables, shape), f"artifact/{arm}/{name}")
+                task = short_task(
+                    self._experiment, merged(tables, shape), f"artifact/{arm}/{name}", trainer.code_sha256
+                )
+                train_short([task], slots(trainer, 1))
                 return read_run(task.path).result.contest_bytes
 
-            self._solved[base, ids] = solve(base, ids, cap, code_bytes, measure)
+            self._solved[base, ids] = solve(base, ids, cap, trainer.code_bytes, measure)
         solution = self.found[arm] = self._solved[base, ids]
         sizes = solution.sizes
         where = "in the band" if solution.lands(cap) else "the nearest there is"
@@ -269,26 +272,25 @@ class _Solver:
         return sizes
 
 
-def probe(experiment: Experiment, tables: Tables, name: str) -> Task:
-    """A short run with these tables, trained now unless it is there."""
+def short_task(experiment: Experiment, tables: Tables, name: str, code_sha256: str) -> Task:
+    """A short run with these tables, which name its dataset."""
     budget = tables.get("budget", {})
     kept = {key: value for key, value in budget.items() if key not in ("train_bytes", "seconds", "steps")}
-    short = tables | {"budget": kept | {"steps": PROBE_STEPS}, "seed": experiment.plan.first_seed}
-    described = describe_tables([short])
-    task = Task(
-        folder=str((experiment.folder / "probes" / name / f"seed-{short['seed']}").resolve()),
-        tables=short,
-        code_sha256=described.code_sha256,
+    seed = experiment.plan.first_seed
+    return Task(
+        folder=str((experiment.folder / "probes" / name / f"seed-{seed}").resolve()),
+        tables=tables | {"budget": kept | {"steps": PROBE_STEPS}, "seed": seed},
+        code_sha256=code_sha256,
         manifest_sha256=manifest_sha256(Path(tables["dataset"])),
     )
-    known = settled(task)
-    if known is None:
-        outcomes: list[Status] = []
-        train_all([task], slots(described, 1), lambda _, outcome: outcomes.append(outcome))
-        (known,) = outcomes
-    if known.state != "whole":
-        raise InputError(f"a short run of these settings fails: {known.failure} ({task.folder})")
-    return task
+
+
+def train_short(tasks: Sequence[Task], places: list[dict[str, str]]) -> None:
+    """Train those short runs that are not there. Raises InputError for one that fails."""
+    train_all([task for task in tasks if settled(task) is None], places, lambda task, outcome: None)
+    for task in tasks:
+        if (failure := status(task).failure) is not None:
+            raise InputError(f"a short run of these settings fails: {failure} ({task.folder})")
 
 
 def _decided(experiment: Experiment, pairs: int, progress: Progress) -> bool:

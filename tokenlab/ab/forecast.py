@@ -9,11 +9,11 @@ from typing import Literal
 import msgspec
 
 from tokenlab.ab.columns import Cell
-from tokenlab.ab.conduct import PROBE_STEPS, probe
+from tokenlab.ab.conduct import PROBE_STEPS, short_task, train_short
 from tokenlab.ab.experiment import Experiment
 from tokenlab.ab.facts import RunFacts
 from tokenlab.ab.plan import Plan
-from tokenlab.ab.runs import settled, status
+from tokenlab.ab.runs import Task, settled, status
 from tokenlab.ab.statistics import (
     SequentialTest,
     minimal_detectable,
@@ -67,11 +67,12 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     sequential_pairs: float | None
 
 
-def forecast(experiment: Experiment, slots: int, progress: Progress) -> Forecast:
+def forecast(experiment: Experiment, places: list[dict[str, str]], progress: Progress) -> Forecast:
     """The forecast of a prepared experiment. Trains a short run for each arm and column of which no run
     was trained yet. Raises InputError where such a run fails."""
     plan = experiment.plan
-    cells = _cells(experiment, progress)
+    slots = len(places)
+    cells = _cells(experiment, places, progress)
     sd, sd_from = noise(plan, experiment.runs)
     alpha, tests = 1 - plan.confidence, len(plan.arms) - 1
     # Holm's first step, and the sequential test: alpha shared out over the arms.
@@ -118,25 +119,28 @@ def noise(plan: Plan, runs: Sequence[RunFacts]) -> tuple[float, str]:
     return PRIOR_SD, "a prior: nano, 1 MB of training, 5 pairs (TRAINER.md 4.3); not measured here yet"
 
 
-def _cells(experiment: Experiment, progress: Progress) -> list[CellForecast]:
-    planned = experiment.planned()
-    known = {run: settled(experiment.task(run)) is not None for run in planned}
+def _cells(experiment: Experiment, places: list[dict[str, str]], progress: Progress) -> list[CellForecast]:
     settings = experiment.settings
     assert settings is not None, "it was prepared"
+    planned = experiment.planned()
+    known = {run: settled(experiment.task(run)) is not None for run in planned}
+    walls: dict[tuple[str, str], list[float]] = {}
+    for run in planned:
+        spent = status(experiment.task(run)).wall_seconds if known[run] else 0.0
+        walls.setdefault((run.column, run.arm), []).extend([spent] if spent else [])
+    timed = [
+        cell for cell in settings.cells if not walls[cell.column, cell.arm] and cell.owner == cell.column
+    ]
+    short = {(cell.column, cell.arm): _short(experiment, cell, settings.code_sha256) for cell in timed}
+    if left := sum(settled(task) is None for task in short.values()):
+        progress.note(f"timing {left} short runs, {len(places)} at a time")
+        train_short(list(short.values()), places)
     found: list[CellForecast] = []
     for cell in settings.cells:
         mine = [run for run in planned if (run.column, run.arm) == (cell.column, cell.arm)]
         shared = cell.owner != cell.column
-        walls = [status(experiment.task(run)).wall_seconds for run in mine if known[run]]
-        walls = [wall for wall in walls if wall > 0]
-        if shared:
-            owner = next(c for c in found if (c.column, c.arm) == (cell.owner, cell.arm))
-            seconds = owner.seconds
-        elif walls:
-            seconds = statistics.fmean(walls)
-        else:
-            progress.note(f"timing a short run of {cell.arm} ({cell.column})")
-            seconds = _seconds(experiment, cell)
+        own = walls[cell.owner, cell.arm]
+        task = short.get((cell.owner, cell.arm))
         found.append(
             CellForecast(
                 column=cell.column,
@@ -145,18 +149,22 @@ def _cells(experiment: Experiment, progress: Progress) -> list[CellForecast]:
                 steps=_steps(cell),
                 runs=0 if shared else len(mine),
                 left=0 if shared else sum(not known[run] for run in mine),
-                seconds=seconds,
-                measured="another column's" if shared else "earlier runs" if walls else "a short run",
+                seconds=statistics.fmean(own) if task is None else _seconds(cell, task),
+                measured="another column's" if shared else "earlier runs" if own else "a short run",
             )
         )
     return found
 
 
-def _seconds(experiment: Experiment, cell: Cell) -> float:
+def _short(experiment: Experiment, cell: Cell, code_sha256: str) -> Task:
+    """The short run of a cell."""
+    tables = {"dataset": str(experiment.datasets()[cell.arm].resolve())} | cell.tables
+    return short_task(experiment, tables, f"{cell.column}/{cell.arm}", code_sha256)
+
+
+def _seconds(cell: Cell, task: Task) -> float:
     """Wall seconds of one run, from a short one: its steps stretched to the budget, the rest (start,
     scoring twice, compressing) as it is."""
-    dataset = str(experiment.datasets()[cell.arm].resolve())
-    task = probe(experiment, {"dataset": dataset} | cell.tables, f"{cell.column}/{cell.arm}")
     run = read_run(task.path)
     first, last = run.steps[0], run.steps[-1]
     step = (last.seconds - first.seconds) / (PROBE_STEPS - 1)

@@ -221,7 +221,7 @@ def ab(
     with conducting(folder):
         experiment, places = prepare(folder, take_up(folder, wanted), progress)
         if plan:
-            found = forecast(experiment, len(places), progress)
+            found = forecast(experiment, places, progress)
             show(to_json(found) if json else plan_text(found))
             return
         conduct(experiment, places, progress)
