@@ -111,6 +111,6 @@ def _horizontal(tick: float, up: Scale, across: Scale) -> Html:
 
 
 def _below(tick: float, across: Scale) -> Html:
-    return element(
-        "text", spelled(tick), x=f"{across.at(tick):.1f}", y=HEIGHT - BOTTOM + 17, class_="tick middle"
-    )
+    at = across.at(tick)
+    where = "edge" if at > across.stop - 12 else "middle"
+    return element("text", spelled(tick), x=f"{at:.1f}", y=HEIGHT - BOTTOM + 17, class_=f"tick {where}")
