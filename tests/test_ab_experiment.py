@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from tokenlab.ab.datasets import manifest_sha256, read_verdict
 from tokenlab.ab.experiment import Experiment
 from tokenlab.ab.launch import interrupt_all
 from tokenlab.ab.plan import make_plan, read_plan
-from tokenlab.ab.runs import Status, Task, settled, start, train_all
+from tokenlab.ab.runs import Status, Task, settled, start, train_all, train_one
+from tokenlab.build.engine import EngineOptions, Job, open_engine, run_in_order
 from tokenlab.dataset import Dataset
 from tokenlab.errors import InputError
 from tokenlab.progress import Progress
@@ -209,6 +211,19 @@ def test_an_interrupted_run_saves_and_ends(tmp_path: Path, ab_datasets: dict[str
     assert ended.code == 130
     assert (long.path / "checkpoint.bin").exists()
     assert settled(long) is None
+
+
+@pytest.mark.slow
+def test_a_ray_task_trains_the_same_bits(tmp_path: Path, ab_datasets: dict[str, Path]) -> None:
+    pytest.importorskip("ray")
+    here, there = (task(ab_datasets["bytes"], tmp_path / name) for name in ("here", "there"))
+    train_all([here], [{}], lambda task, outcome: None)
+    with closing(open_engine(EngineOptions("ray"), Job(tmp_path, "", 0), 1)) as engine:
+        (outcome,) = run_in_order(engine, train_one, [there])
+    assert outcome == settled(there)
+    assert outcome.state == "whole"
+    for name in ("artifact/weights.bin", "documents.json"):
+        assert (here.path / name).read_bytes() == (there.path / name).read_bytes()
 
 
 def test_permuted_ids_are_the_same_dataset_under_other_names(
