@@ -359,6 +359,7 @@ def test_presets_and_overrides(tmp_path: Path) -> None:
         ("[evaluation]\nstride = 500\n[budget]\nsteps=1", "evaluation.stride 500 is more"),
         ('preset = "none"', "no preset 'none'; there are baseline, micro, nano"),
         ("seed = 1", "no budget: give --steps"),
+        ("[model]\nlayers = 1\n[budget]\nsteps=1", "model.layers is 1; training needs 2"),
         ("seed = ", "not TOML"),
     ],
 )

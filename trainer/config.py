@@ -201,6 +201,8 @@ def _check(config: RunConfig) -> None:
     budget = config.budget
     if budget.steps is None and budget.seconds is None and budget.train_bytes is None:
         raise TrainerError("no budget: give --steps, --seconds or --train-bytes")
+    if config.model.layers < 2:
+        raise TrainerError("model.layers is 1; training needs 2 at least, for the skips between them")
     window = config.evaluation
     if window.context_bytes is None and window.stride_bytes is None:
         check_window(window)
