@@ -128,6 +128,7 @@ def test_flags_are_frozen() -> None:
             "--json",
             "--stride",
             "--stride-bytes",
+            "--token-nats",
             "--trust-code",
         ],
         "report": ["--html", "--json", "--record"],

@@ -26,9 +26,9 @@ from tokenlab.errors import InputError
 from tokenlab.report import contest_record
 from tokenlab.report.chart import Scale, Series, line_chart, spelled, thinned
 from tokenlab.report.contest_record import write_record
-from tokenlab.report.runs import read_run, read_runs
 from tokenlab.report.training import config_toml, report_text
 from tokenlab.report.training_page import training_page
+from tokenlab.runs import read_run, read_runs
 from trainer.config import RunConfig, load_config
 from trainer.data import open_dataset
 from trainer.scoring import score_artifact

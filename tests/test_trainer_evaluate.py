@@ -81,6 +81,36 @@ def test_isolated_documents_equal_brute_force(
     assert result.score.bpb == result.score.bpb_documents
 
 
+@pytest.mark.parametrize("isolated", [False, True])
+def test_what_each_token_costs(dataset: Dataset, model: Baseline, isolated: bool) -> None:
+    """The tokens of a document sum to its nats; what is no target has none."""
+    result = evaluate(model, dataset, context=16, stride=5, isolated=isolated, keep_tokens=True)
+    starts = dataset.split("val").document_starts()
+    nats = result.token_nats
+    assert nats is not None
+    assert nats.dtype == np.float32
+    assert np.flatnonzero(np.isnan(nats)).tolist() == (starts if isolated else starts[:1]).tolist()
+    sums = np.add.reduceat(np.nan_to_num(nats.astype(np.float64)), starts)
+    assert sums == pytest.approx(result.nats, rel=1e-6)
+    assert evaluate(model, dataset, context=16, stride=5).token_nats is None
+
+
+def test_token_nats_of_an_artifact(
+    tmp_path: Path, tiny_dataset: Path, dataset: Dataset, model: Baseline
+) -> None:
+    artifact, file = tmp_path / "artifact", tmp_path / "nats.bin"
+    export(artifact, model, dataset, context=32)
+    answer = tokenlab("eval", artifact, "--dataset", tiny_dataset, "--token-nats", file, "--json")
+    assert answer.returncode == 0, answer.stderr
+    nats = np.fromfile(file, "<f4")
+    assert len(nats) == dataset.manifest.splits["val"].tokens
+    score = json.loads(answer.stdout)["score"]
+    assert np.nansum(nats, dtype=np.float64) == pytest.approx(score["nats"], rel=1e-7)
+    answer = tokenlab("eval", artifact, "--dataset", tiny_dataset, "--token-nats", tmp_path / "no/file")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert f"there is no folder {tmp_path}/no; give a file name" in answer.stderr
+
+
 def test_the_size_of_batches_does_not_matter(dataset: Dataset, model: Baseline) -> None:
     scores = [evaluate(model, dataset, context=16, stride=4, batch_tokens=n).score.nats for n in (16, 9_999)]
     assert scores[0] == pytest.approx(scores[1], rel=1e-7)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import tomli_w
 import torch
@@ -108,6 +109,21 @@ def test_the_result(finished: tuple[Path, Result]) -> None:
     assert sum(documents["bytes"]) == result.score.source_bytes
     assert sum(documents["nats"]) == pytest.approx(result.score.nats)
     assert not (output / "checkpoint.bin").exists()
+
+
+def test_a_run_keeps_what_each_token_costs(
+    tmp_path: Path, tiny_dataset: Path, finished: tuple[Path, Result]
+) -> None:
+    """If it is asked to; the score is the same."""
+    tables = tiny_run(tiny_dataset, tmp_path / "b")
+    tables["evaluation"]["token_nats"] = True
+    result = run(tables)
+    assert result.score == finished[1].score
+    nats = np.fromfile(tmp_path / "b/token_nats.bin", "<f4")
+    assert np.nansum(nats, dtype=np.float64) == pytest.approx(result.score.nats, rel=1e-7)
+    assert np.isfinite(nats).sum() == result.score.targets
+    assert not (finished[0] / "token_nats.bin").exists()
+    run(tables, force=True)
 
 
 def trained(tables: dict[str, Any], say: Say = silent) -> Trainer:

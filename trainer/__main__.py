@@ -1,5 +1,6 @@
 """`python -m trainer --config run.toml` trains; `python -m trainer eval ARTIFACT --dataset DIR` scores.
 
+`python -m trainer describe FILE…` says what configurations come to.
 `torchrun --nproc_per_node N -m trainer --config run.toml` trains with N processes.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from trainer.config import load_config, presets
+from trainer.describe import describe
 from trainer.devices import memory_errors
 from trainer.errors import TrainerError
 from trainer.processes import as_one, launched_rank
@@ -28,6 +30,9 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["eval"]:
             _evaluate(_evaluation_parser().parse_args(arguments[1:]))
+        elif arguments[:1] == ["describe"]:
+            files = _description_parser().parse_args(arguments[1:]).files
+            _show(msgspec.json.encode(describe(files)).decode())
         else:
             _train(_training_parser().parse_args(arguments))
     except TrainerError as error:
@@ -82,6 +87,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             device=options.device,
             threads=options.threads,
             trust_code=options.trust_code,
+            token_nats=options.token_nats,
         )
     _show(msgspec.json.encode(record).decode() if options.json else evaluation_text(record))
 
@@ -119,7 +125,17 @@ def _evaluation_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--trust-code", action="store_true")
+    parser.add_argument("--token-nats", type=Path, metavar="FILE", help="write float32, one a token")
     parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def _description_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m trainer describe",
+        description="Print what configurations come to on their datasets, as JSON; train nothing.",
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run as TOML")
     return parser
 
 

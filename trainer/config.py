@@ -112,7 +112,7 @@ class BudgetConfig(_Table, frozen=True, kw_only=True):
 class EvaluationConfig(_Table, frozen=True, kw_only=True):
     """Windows of `context` tokens moved by `stride`, for the score of the finished run. While it
     trains, the validation split is scored every `validate_every` steps (0 is never) as a stream, in
-    windows that do not overlap."""
+    windows that do not overlap. `token_nats` keeps what each token of the validation split costs."""
 
     context: Count = 128
     context_bytes: Count | None = None
@@ -121,6 +121,7 @@ class EvaluationConfig(_Table, frozen=True, kw_only=True):
     isolated: bool = False
     validate_every: Annotated[int, Meta(ge=0)] = 0
     validate_every_bytes: Count | None = None
+    token_nats: bool = False
 
 
 class ArtifactConfig(_Table, frozen=True, kw_only=True):

@@ -43,12 +43,14 @@ class Scorable(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """A score and what it is made of. Arrays have one value a document, in order: nats of its
-    targets (the BOS that opens it included), nats of that BOS, and charged bytes."""
+    targets (the BOS that opens it included), nats of that BOS, and charged bytes. `token_nats` has one
+    a token of the split, NaN where it is no target, if they were asked for."""
 
     score: Score
     nats: NDArray[np.float64]
     nats_bos: NDArray[np.float64]
     charges: NDArray[np.int64]
+    token_nats: NDArray[np.float32] | None
 
 
 def evaluate(
@@ -60,9 +62,10 @@ def evaluate(
     isolated: bool = False,
     device: torch.device | None = None,
     batch_tokens: int | None = None,
+    keep_tokens: bool = False,
 ) -> Evaluation:
     """Score a model on the validation split in windows of `context` tokens moved by `stride`,
-    `batch_tokens` inputs at a time, or what suits the device.
+    `batch_tokens` inputs at a time, or what suits the device; `keep_tokens` asks for each token's nats.
 
     Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact or
     a target's nats are not finite."""
@@ -77,12 +80,15 @@ def evaluate(
     coverage = Coverage(expected)
     nats = np.zeros(len(starts))
     nats_bos = np.zeros(len(starts))
+    token_nats = np.full(len(split.tokens), np.nan, np.float32) if keep_tokens else None
     place = device or torch.device("cpu")
     rows = max(1, HELD_LOGITS[place.type] // dataset.manifest.vocab_size)
     scorer = _Scorer(model, split.tokens, place, rows)
     for batch in _batches(windows, batch_tokens or BATCH_TOKENS[place.type]):
         targets, target_nats = scorer.score(batch)
         coverage.add(targets)
+        if token_nats is not None:
+            token_nats[targets] = target_nats
         document = np.searchsorted(starts, targets, side="right") - 1
         np.add.at(nats, document, target_nats)
         opening = starts[document] == targets
@@ -99,7 +105,7 @@ def evaluate(
         targets=int(expected.sum()),
         targets_bos=0 if isolated else len(starts) - 1,
     )
-    return Evaluation(score=score, nats=nats, nats_bos=nats_bos, charges=charges)
+    return Evaluation(score=score, nats=nats, nats_bos=nats_bos, charges=charges, token_nats=token_nats)
 
 
 def document_charges(split: Split, starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from shards import write_atomically
 from trainer.artifact import load
 from trainer.data import open_dataset
 from trainer.devices import open_device
@@ -26,15 +27,21 @@ def score_artifact(
     device: str = "auto",
     threads: int = 1,
     trust_code: bool = False,
+    token_nats: Path | None = None,
 ) -> EvaluationRecord:
     """Score an artifact on a dataset's validation split.
 
     Windows are given in tokens, or in source bytes at the split's mean bytes a token; `context` is
-    the trained one and `stride` the context where neither is. Raises TrainerError when artifact and
-    dataset do not belong together, or a length is given in both."""
+    the trained one and `stride` the context where neither is. `token_nats` is a file to write each
+    token's nats to: little-endian float32, one a token of the split in order, NaN where it is no
+    target. Raises TrainerError when artifact and dataset do not belong together, or a length is given
+    in both."""
     for name, tokens, count in (("context", context, context_bytes), ("stride", stride, stride_bytes)):
         if tokens is not None and count is not None:
             raise TrainerError(f"--{name} {tokens} and --{name}-bytes {count}: give one of the two")
+    if token_nats is not None and (token_nats.is_dir() or not token_nats.parent.is_dir()):
+        what = "is a folder" if token_nats.is_dir() else f"there is no folder {token_nats.parent}"
+        raise TrainerError(f"--token-nats {token_nats}: {what}; give a file name")
     place = open_device(device, threads)
     dataset = open_dataset(dataset_folder)
     record, model = load(artifact, trust_code=trust_code)
@@ -53,8 +60,17 @@ def score_artifact(
     stride = _tokens(stride, stride_bytes, mean) or context
     started = time.monotonic()
     evaluation = evaluate(
-        model.to(place), dataset, context=context, stride=stride, isolated=isolated, device=place
+        model.to(place),
+        dataset,
+        context=context,
+        stride=stride,
+        isolated=isolated,
+        device=place,
+        keep_tokens=token_nats is not None,
     )
+    if token_nats is not None and evaluation.token_nats is not None:
+        with write_atomically(token_nats) as file:
+            file.write(evaluation.token_nats.astype("<f4", copy=False).data)
     return EvaluationRecord(
         schema=EVALUATION_SCHEMA,
         score=score_record(

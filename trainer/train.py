@@ -6,6 +6,7 @@ OUTPUT/config.json       the configuration as it was resolved
        checkpoint.bin    while it is unfinished
        artifact/         see trainer/artifact.py
        documents.json    nats and bytes of each validation document
+       token_nats.bin    nats of each validation token, float32, if asked for
        result.json       written last; its presence means the run is whole
        tensorboard/, wandb/  if asked for
 
@@ -33,7 +34,7 @@ from shards import write_atomically
 from trainer import checkpoint
 from trainer.artifact import ArtifactRecord, check_codecs, export
 from trainer.batches import Batches
-from trainer.config import LogConfig, RunConfig
+from trainer.config import LogConfig, ModelConfig, RunConfig
 from trainer.data import Dataset, Split, open_dataset
 from trainer.devices import memory_errors, open_device
 from trainer.errors import RunFailure, TrainerError
@@ -60,6 +61,7 @@ from trainer.step import Step
 
 Say = Callable[[str], None]
 
+TOKEN_NATS = "token_nats.bin"
 LINES = 10
 """Lines of progress a run, and one every ten seconds at most beyond that."""
 
@@ -142,11 +144,7 @@ class Trainer:
         self.device = open_device(config.run.device, config.run.threads, processes)
         self.dataset = dataset
         self.split: Split = dataset.split("train")
-        sizes = msgspec.structs.asdict(config.model)
-        try:
-            shape = ModelShape(vocab_size=dataset.manifest.vocab_size, **sizes)
-        except ValueError as error:
-            raise TrainerError(f"[model]: {error}") from error
+        shape = shape_of(config.model, dataset.manifest.vocab_size)
         self.model: Baseline = build(shape, config.seed).to(self.device)
         rates = msgspec.structs.asdict(config.rates)
         del rates["momentum_bytes"]
@@ -371,6 +369,14 @@ class _Interrupts:
         self.seen = True
 
 
+def shape_of(sizes: ModelConfig, vocab_size: int) -> ModelShape:
+    """The network of a configuration. Raises TrainerError for sizes that do not go together."""
+    try:
+        return ModelShape(vocab_size=vocab_size, **msgspec.structs.asdict(sizes))
+    except ValueError as error:
+        raise TrainerError(f"[model]: {error}") from error
+
+
 def _unsaid(line: str) -> None:
     """Progress is told by the first process only."""
 
@@ -405,7 +411,7 @@ def _identity(config: RunConfig, dataset: Dataset) -> str:
 def _prepare(output: Path, force: bool) -> None:
     """The output folder, with nothing in it but an unfinished run. Raises TrainerError otherwise."""
     ours = {"config.json", "metrics.jsonl", "checkpoint.bin", "artifact", "documents.json", "result.json"}
-    ours |= {"tensorboard", "wandb"}
+    ours |= {"tensorboard", "wandb", TOKEN_NATS}
     if output.exists() and not output.is_dir():
         raise TrainerError(f"{output}: is a file, --output must be a folder")
     there = {entry.name for entry in output.iterdir()} if output.exists() else set()
@@ -431,6 +437,7 @@ def _score_elsewhere(config: RunConfig) -> EvaluationRecord:
     command += ["--dataset", config.dataset, "--context", str(window.context), "--stride", str(window.stride)]
     command += ["--device", config.run.device, "--threads", str(config.run.threads)]
     command += ["--isolated"] if window.isolated else []
+    command += ["--token-nats", str(Path(config.output) / TOKEN_NATS)] if window.token_nats else []
     answer = subprocess.run(command, stdout=subprocess.PIPE)
     if answer.returncode:
         raise RunFailure(f"scoring the artifact ended with exit code {answer.returncode}")

@@ -62,15 +62,22 @@ class ArmFacts(_Facts, frozen=True, kw_only=True):
 
 
 class Comparison(_Facts, frozen=True, kw_only=True):
-    """An arm against the baseline in one column, over their pairs. Bits per byte; `low`..`high` is
-    the interval of the paired t test at `confidence`. A p value is None where it cannot be had."""
+    """An arm against the baseline in one column, over the pairs in which both are whole. Bits per byte;
+    `mean` and `baseline_mean` are over those pairs, `differences` are each pair's, `sd` theirs,
+    `low`..`high` the interval of the paired t test at `confidence`, `detectable` the true difference that
+    so many pairs find with chance 0.8, `documents_low`..`documents_high` the interval over other
+    documents. `rule` is what decided: see `tokenlab.ab.comparing`. A figure is None where it cannot be
+    had."""
 
     arm: str
     baseline: str
     column: ColumnName
     pairs: int
     mean: float
+    baseline_mean: float
     difference: float
+    differences: tuple[float, ...]
+    sd: float | None
     low: float | None
     high: float | None
     confidence: float
@@ -79,8 +86,11 @@ class Comparison(_Facts, frozen=True, kw_only=True):
     p_welch: float | None
     p_sign_flip: float | None
     p_equivalent: float | None
+    p_sequential: float | None
+    p_contest: float | None
     margin: float
     detectable: float | None
+    rule: Literal["paired", "sequential", "contest"]
     decision: Literal["better", "worse", "equivalent", "undecided"]
     documents_low: float | None
     documents_high: float | None

@@ -40,9 +40,9 @@ def report(
     from tokenlab.report.contest_record import require_absent, write_record
     from tokenlab.report.page import require_folder, write_page
     from tokenlab.report.plain import to_json
-    from tokenlab.report.runs import read_runs
     from tokenlab.report.training import facts, report_text
     from tokenlab.report.training_page import training_page
+    from tokenlab.runs import read_runs
 
     require_folder(html)
     require_absent(record)

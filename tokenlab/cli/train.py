@@ -110,6 +110,10 @@ def eval_(
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run the artifact's code though it is not tokenlab's own.")
     ] = False,
+    token_nats: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write each token's nats: float32, NaN where it is no target."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score an artifact on validation data, with nothing else at hand.
@@ -123,6 +127,7 @@ def eval_(
         "--context": context,
         "--stride-bytes": stride_bytes,
         "--context-bytes": context_bytes,
+        "--token-nats": token_nats,
     }
     flags = ["--isolated"] * isolated + ["--trust-code"] * trust_code + ["--json"] * json
     _launch(["eval", str(artifact), *_spelled(given), *flags])

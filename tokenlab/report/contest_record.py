@@ -23,8 +23,8 @@ from pathlib import Path
 import msgspec
 
 from tokenlab.errors import InputError
-from tokenlab.report.runs import Run, RunResult, Spread
 from tokenlab.report.training import config_toml
+from tokenlab.runs import Run, RunResult, Spread
 
 
 class SeedResult(msgspec.Struct, frozen=True, kw_only=True):

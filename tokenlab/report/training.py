@@ -10,7 +10,7 @@ import msgspec
 import tomli_w
 
 from tokenlab.report.plain import table
-from tokenlab.report.runs import Run, ScoreFacts, Spread
+from tokenlab.runs import Run, ScoreFacts, Spread
 
 LARGEST = 6
 """Tensors that the text names."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenlab.report.chart import Series, line_chart
+from tokenlab.report.elements import bar, facts_list, table, titled
 from tokenlab.report.page import Html, code_block, element, join, page
-from tokenlab.report.runs import Run
 from tokenlab.report.training import (
     again,
     amount,
@@ -20,6 +20,7 @@ from tokenlab.report.training import (
     tried,
     validation_windows,
 )
+from tokenlab.runs import Run
 
 MOST_TENSORS = 24
 
@@ -69,12 +70,12 @@ def _header(runs: Sequence[Run]) -> Html:
         element("p", "tokenlab report", class_="eyebrow"),
         element("h1", f"{report.bpb.mean:.4f}", element("span", " bits per byte")),
         element("p", lead, class_="lead"),
-        _pairs(pairs, "facts"),
+        facts_list(pairs, "facts"),
     )
 
 
 def _seeds(runs: Sequence[Run]) -> Html:
-    return _table("Seeds", [seed_heads(), *map(seed_row, runs)])
+    return titled("Seeds", table([seed_heads(), *map(seed_row, runs)]))
 
 
 def _curves(runs: Sequence[Run]) -> Html:
@@ -119,7 +120,7 @@ def _budget(run: Run) -> Html:
     for entry in budgets(run):
         share = f"{100 * entry.used / entry.limit:.1f} %" if entry.limit else "–"
         rows.append((entry.name, amount(entry.used), amount(entry.limit), entry.unit, share))
-    return _table(f"Budget, seed {run.result.seed}", rows)
+    return titled(f"Budget, seed {run.result.seed}", table(rows))
 
 
 def _tensors(run: Run) -> Html:
@@ -130,7 +131,7 @@ def _tensors(run: Run) -> Html:
         element(
             "tr",
             element("th", element("bdi", name), scope="row"),
-            element("td", _bar(size / largest), class_="bar-cell"),
+            element("td", bar(size / largest), class_="bar-cell"),
             element("td", f"{size:,}"),
             element("td", share),
         )
@@ -150,13 +151,6 @@ def _tensors(run: Run) -> Html:
         element("p", note),
         element("table", element("thead", heads), element("tbody", *rows), class_="tensors"),
         element("p", more, class_="quiet") if more else None,
-    )
-
-
-def _bar(share: float) -> Html:
-    rect = element("rect", x=0, y=0, width=f"{100 * share:.1f}", height=8)
-    return element(
-        "svg", rect, viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", class_="bar"
     )
 
 
@@ -180,19 +174,4 @@ def _origin(run: Run) -> Html:
         ("Order of text", dataset.order_sha256),
         ("Cost", f"{result.training.flops_per_byte:,.0f} floating-point operations a source byte"),
     ]
-    return element("section", element("h2", "Made of"), _pairs(pairs, "origin"))
-
-
-def _pairs(pairs: Sequence[tuple[str, str]], kind: str) -> Html:
-    rows = (
-        element("div", element("dt", name), element("dd", element("bdi", value))) for name, value in pairs
-    )
-    return element("dl", *rows, class_=kind)
-
-
-def _table(title: str, rows: Sequence[Sequence[str]]) -> Html:
-    head = element("thead", element("tr", *(element("th", cell, scope="col") for cell in rows[0])))
-    body = element("tbody", *(element("tr", *(element("td", cell) for cell in row)) for row in rows[1:]))
-    return element(
-        "section", element("h2", title), element("div", element("table", head, body), class_="wide")
-    )
+    return element("section", element("h2", "Made of"), facts_list(pairs, "origin"))

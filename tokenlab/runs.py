@@ -1,6 +1,6 @@
-"""Finished runs of the trainer as a report reads them: `result.json` and `metrics.jsonl`.
+"""Finished runs of the trainer as others read them: `result.json` and `metrics.jsonl`.
 
-Own structs, so that a report needs neither torch nor the trainer; what they do not name is left unread.
+Own structs, so that a reader needs neither torch nor the trainer; what they do not name is left unread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from tokenlab.errors import InputError
 
 SCHEMA = "tokenlab-run-1"
-FREE = {"dataset", "output", "seed", "run.checkpoint_seconds"}
+FREE = {"dataset", "output", "seed", "run.checkpoint_seconds", "evaluation.token_nats"}
 """Settings in which seeds of one experiment may differ, as in where else their metrics go."""
 
 
@@ -213,11 +213,12 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{path}: not the result of a run this version can read: {error}") from error
     if result.schema != SCHEMA:
         raise InputError(f"{path}: schema {result.schema}, this version reads {SCHEMA}")
-    steps = _read_steps(folder / "metrics.jsonl")
+    steps = read_steps(folder / "metrics.jsonl")
     return Run(folder=str(folder), settings=settings, result=result, steps=steps)
 
 
-def _read_steps(path: Path) -> tuple[Step, ...]:
+def read_steps(path: Path) -> tuple[Step, ...]:
+    """The lines of a `metrics.jsonl`. Raises InputError for one that is none."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
