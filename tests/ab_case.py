@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from tests.command import tokenlab, write_jsonl
 from tests.trainer_case import texts
 from tokenlab.ab.classes import validation_tokens
-from tokenlab.ab.control_outcomes import LARGE, MUTATED, PERMUTED, SAME, SMALL
+from tokenlab.ab.controls import FILE, MUTATED, PERMUTED, SAME, ControlArm, Controls
 from tokenlab.ab.facts import ArmFacts, RunFacts
 from tokenlab.ab.plan import Plan, make_plan
 from tokenlab.dataset import Dataset
@@ -25,6 +26,7 @@ from tokenlab.manifest import MANIFEST_FILE
 VAL_DOCS = 24
 SCHEMES = {"bytes": (), "caseops": ("--vocab-size", 300), "byte-bpe": ("--vocab-size", 280)}
 TRUE_BPB = {"bytes": 2.40, "caseops": 2.30, "byte-bpe": 2.403}
+SMALL, LARGE = "control-512", "control-1024"
 TRUE_CONTROLS = {SAME: 2.40, PERMUTED: 2.40, SMALL: 2.45, LARGE: 2.30}
 SEED_SD, OWN_SD = 0.004, 0.0015
 """Of a score, as fractions: what the runs of a pair share, and what they do not."""
@@ -73,13 +75,25 @@ def experiment(
         truths |= {name: (datasets[names[0]], bpb, control_pairs) for name, bpb in TRUE_CONTROLS.items()}
         found.arms += [arm_facts(name, datasets[names[0]], control=True) for name in TRUE_CONTROLS]
         (folder / "verdicts").mkdir(exist_ok=True)
-        (folder / "verdicts" / f"{MUTATED}.json").write_text('{"verdict": "reject"}')
+        rejected = {"verdict": "reject", "verdicts": [], "manifest_sha256": "0" * 64}
+        (folder / "verdicts" / f"{MUTATED}.json").write_text(json.dumps(rejected))
+        (folder / FILE).write_bytes(msgspec.json.encode(_controls(names[0], str(datasets[names[0]]))))
     for column in made.columns:
         for name, (dataset, bpb, count) in truths.items():
             for pair in range(count):
                 found.runs.append(write_run(found, name, column, pair, dataset, bpb))
     (folder / "plan.toml").write_text(made.to_toml())
     return found
+
+
+def _controls(baseline: str, dataset: str) -> Controls:
+    arms = [
+        ControlArm(name=SAME, kind="same", against=baseline, dataset=dataset),
+        ControlArm(name=PERMUTED, kind="permuted", against=baseline, dataset=dataset),
+        ControlArm(name=SMALL, kind="positive", against=SMALL, dataset=dataset),
+        ControlArm(name=LARGE, kind="positive", against=SMALL, dataset=dataset),
+    ]
+    return Controls(arms=arms, left_out=[])
 
 
 def arm_facts(name: str, dataset: Path, *, control: bool = False, verdict: str = "trust") -> ArmFacts:

@@ -385,15 +385,21 @@ def test_decisions() -> None:
     later = test.update([3.0, 3.0, -4.0])
     assert later.e_value < 20
     assert (later.outcome, later.p) == ("below", below.p)
+    assert (later.low, later.high) == (below.low, below.high)  # these looks allow more: nothing is added
+    assert test.update([30.0]).outcome == "below"
     assert SequentialTest().update(np.full(8, 0.2)).outcome == "above"
     assert SequentialTest().update(np.zeros(50)) == SequentialTest().update(np.zeros(50))
     assert SequentialTest().update(np.zeros(50)).e_value == 1.0
     near = np.random.default_rng(7).normal(0, 0.1, 12)
     assert SequentialTest(margin=0.5).update(near).outcome == "equivalent"
     assert SequentialTest(margin=0.01).update(near).outcome == "undecided"
+    aside = np.array([-0.05, -0.02, -0.08, -0.14, -0.1, -0.15, -0.04, 0.08])  # -0.168..0.003
+    for differences in (aside, -aside):
+        assert SequentialTest(margin=0.1).update(differences).outcome == "undecided"
+        assert SequentialTest(margin=0.2).update(differences).outcome == "equivalent"
     with pytest.raises(ValueError, match="finite"):
         test.update([math.nan])
-    assert test.update([0.0]).pairs == 10
+    assert test.update([0.0]).pairs == 11
 
 
 @pytest.mark.parametrize(("alpha", "prior"), [(0.05, 1.0), (0.05, 0.5), (0.01, 1.0), (0.2, 2.0)])
@@ -489,6 +495,21 @@ def test_document_bootstrap_is_drawing_documents() -> None:
     widening = stats.t.isf(0.025, 29) * math.sqrt(30 / 29)
     expected = np.quantile(slow, [stats.norm.sf(widening), stats.norm.cdf(widening)])
     assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=0.15 * np.std(slow))
+
+
+def test_document_interval_against_all_draws_there_are() -> None:
+    """7 documents have 7^7 draws. The interval leaves out, at each end, the share that t with 6 degrees
+    and the factor 7 / 6 of variance ask for: 6 % for a confidence of 80 %, not 10 %."""
+    first, second, sizes = documents(7, np.random.default_rng(22))
+    nats = first.mean(axis=0) - second.mean(axis=0)
+    every = np.indices((7,) * 7).reshape(7, -1)
+    exact = nats[every].sum(axis=0) / sizes[every].sum(axis=0) / math.log(2)
+    interval = document_bootstrap(first, second, sizes, 0.8, draws=40_000)
+    share = stats.norm.sf(stats.t.isf(0.1, 6) * math.sqrt(7 / 6))
+    assert share == pytest.approx(0.06, abs=0.001)
+    assert (exact < interval.low).mean() == pytest.approx(share, abs=0.007)
+    assert (exact > interval.high).mean() == pytest.approx(share, abs=0.007)
+    assert interval.sd == pytest.approx(exact.std(), rel=0.02)
 
 
 def test_document_bootstrap_facts() -> None:
@@ -588,21 +609,26 @@ def test_resolve_cost() -> None:
 
 
 def test_resolve_cost_pays_for_the_slope() -> None:
-    """The adjusted pairs have the power stated, in the regression itself; one pair fewer has not."""
+    """The adjusted pairs have the power stated, in the regression itself; one pair fewer has not. For
+    an effect of 2.1 standard deviations around the line: 6 pairs, where t with a degree more has 5."""
+    effect, pairs = 2.1, 6
     generator = np.random.default_rng(21)
     baseline = generator.normal(100, 1, 12)
     covariate = generator.normal(0, 1, 12)
     arm = baseline + covariate + generator.normal(0, 0.5, 12)
-    cost = resolve_cost(arm, baseline, [1.0], [1.0], covariate=covariate)
+    sd = control_variate(arm - baseline, covariate).sd
+    assert sd is not None
+    fraction = effect * sd / float(baseline.mean())
+    cost = resolve_cost(arm, baseline, [1.0], [1.0], covariate=covariate, fraction=fraction)
     assert cost.adjusted is not None
-    assert cost.adjusted.pairs == 9
+    assert cost.adjusted.sd == pytest.approx(sd)
+    assert cost.adjusted.pairs == pairs
     power = []
-    for pairs in (8, 9):
+    for count in (pairs - 1, pairs):
         found = 0
         for _ in range(1000):
-            known = generator.normal(size=pairs)
-            differences = cost.effect + 2 * known + generator.normal(0, cost.adjusted.sd, pairs)
-            p = control_variate(differences, known).p
+            known = generator.normal(size=count)
+            p = control_variate(cost.effect + 2 * known + generator.normal(0, sd, count), known).p
             found += p is not None and p < 0.05
         power.append(found / 1000)
     assert power[0] < 0.8 < power[1]

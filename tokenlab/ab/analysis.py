@@ -23,6 +23,7 @@ from tokenlab.ab.breakdown import (
 from tokenlab.ab.classes import validation_tokens
 from tokenlab.ab.comparing import compare_arms
 from tokenlab.ab.control_outcomes import ControlOutcome, control_outcomes
+from tokenlab.ab.controls import read_controls
 from tokenlab.ab.facts import ArmFacts, ColumnName, Comparison, RunFacts
 from tokenlab.ab.looks import Look, look, open_confirmation, read_looks
 from tokenlab.ab.measured import Measured, read_measured, require_one_signature
@@ -217,9 +218,11 @@ def _slice(runs: Sequence[Measured], held_back: int, confirm: bool) -> slice:
 
 
 def _notes(experiment: Experiment) -> list[str]:
-    """Runs that diverged, and what they leave out of the comparisons."""
-    return [
+    """Runs that diverged, whose pairs are left out, and controls that this plan cannot have."""
+    made = read_controls(experiment.folder) if experiment.plan.controls else None
+    lost = [
         f"{run.arm}, seed {run.seed}, {run.column}: diverged ({run.failure}); its pair is left out"
         for run in experiment.runs
         if run.state == "diverged"
     ]
+    return [*lost, *(f"without the {reason}" for reason in (made.left_out if made else []))]

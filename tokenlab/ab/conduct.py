@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
-from tokenlab.ab.columns import Cell, Member, Tables, describe_tables, merged, settle
+from tokenlab.ab.columns import Member, Tables, describe_tables, merged, settle
 from tokenlab.ab.comparable import GRANTED, Arm, Override, require_comparable
+from tokenlab.ab.comparing import compare_arms
 from tokenlab.ab.controls import PERMUTED, SAME, make_controls
 from tokenlab.ab.datasets import (
     dataset_of,
@@ -22,11 +23,11 @@ from tokenlab.ab.datasets import (
 from tokenlab.ab.experiment import Experiment, Settings
 from tokenlab.ab.launch import Described, ModelSizes, require_trainer, slots
 from tokenlab.ab.looks import look
+from tokenlab.ab.measured import read_measured
 from tokenlab.ab.plan import PLAN_FILE, Plan, read_plan, require_same, write_plan
 from tokenlab.ab.runs import Status, Task, said, settled, train_all, train_one
 from tokenlab.ab.schedule import Planned
 from tokenlab.ab.solver import Solution, in_band, solve
-from tokenlab.ab.statistics import SequentialTest
 from tokenlab.build.engine import EngineOptions, Job, run_in_order
 from tokenlab.errors import InputError
 from tokenlab.manifest import read_manifest
@@ -168,9 +169,9 @@ def _comparable(experiment: Experiment, progress: Progress) -> list[Override]:
     overrides = require_comparable(arms, plan.allow)
     for override in overrides:
         progress.note(f"allowed by --allow {override.allow}: {override.about}")
-    for arm in arms:
-        if not arm.manifest.scheme.reversible:
-            progress.note(f"arm {arm.name} is scored on a normal form of the text, not on the text")
+    for judged in arms:
+        if not judged.manifest.scheme.reversible:
+            progress.note(f"arm {judged.name} is scored on a normal form of the text, not on the text")
     if plan.confirm_docs >= arms[0].manifest.splits["val"].documents:
         raise InputError(
             f"--confirm-docs {plan.confirm_docs}: there are only "
@@ -229,8 +230,8 @@ def _unchanged(experiment: Experiment, settings: Settings) -> Any:
     for cell in settings.cells:
         if manifest_sha256(datasets[cell.arm]) != cell.manifest_sha256:
             raise InputError(
-                f"{datasets[cell.arm]}: not the dataset that {experiment.folder} was begun with (arm {cell.arm}); "
-                "put that one back, or choose another --output"
+                f"{datasets[cell.arm]}: not the dataset that {experiment.folder} was begun with (arm "
+                f"{cell.arm}); put that one back, or choose another --output"
             )
     return described
 
@@ -291,32 +292,26 @@ def probe(experiment: Experiment, tables: Tables, name: str) -> Task:
 
 
 def _decided(experiment: Experiment, pairs: int, progress: Progress) -> bool:
-    """Whether the sequential test has decided about every arm in the first column, after so many pairs.
-    Fixed in the plan: chance of error 1 - confidence over all looks, shared out over the arms."""
+    """Whether the sequential test has decided about every arm in the first column, after so many pairs:
+    what the analysis would say of them (tokenlab/ab/comparing.py)."""
     plan = experiment.plan
-    others = [arm.name for arm in plan.arms[1:]]
-    scores = {
-        (run.arm, run.pair): run.bpb
+    runs = [
+        read_measured(experiment.folder, run)
         for run in experiment.runs
-        if run.column == plan.columns[0] and run.pair < pairs and run.bpb is not None
-    }
-    looked = [run.folder for run in experiment.runs if run.column == plan.columns[0] and run.pair < pairs]
-    look(experiment.folder, "sequential test", looked)
-    decided = True
-    for name in others:
-        both = [
-            (scores[name, pair], scores[plan.baseline.name, pair])
-            for pair in range(pairs)
-            if (name, pair) in scores and (plan.baseline.name, pair) in scores
-        ]
-        if not both:
-            return False
-        margin = plan.margin * sum(base for _, base in both) / len(both)
-        test = SequentialTest((1 - plan.confidence) / len(others), margin=margin)
-        found = test.update([one - base for one, base in both])
-        progress.note(f"after {pairs} pairs: {name} {found.outcome} (e = {found.e_value:.3g})")
-        decided = decided and found.decided
-    return decided
+        if run.column == plan.columns[0] and run.pair < pairs and run.state == "whole"
+    ]
+    look(experiment.folder, "sequential test", [run.facts.folder for run in runs])
+    by_arm = {arm.name: [run for run in runs if run.facts.arm == arm.name] for arm in plan.arms}
+    baseline = by_arm.pop(plan.baseline.name)
+    if not baseline or not all(by_arm.values()):
+        return False
+    seen = slice(0, len(baseline[0].sizes) - plan.confirm_docs)
+    found = compare_arms(baseline, by_arm, seen, plan)
+    for one in found:
+        progress.note(
+            f"after {pairs} pairs: {one.arm} {one.decision} (p = {one.p_sequential:.3g} at any time)"
+        )
+    return len(found) == len(by_arm) and all(one.decision != "undecided" for one in found)
 
 
 def _note_artifacts(experiment: Experiment, progress: Progress) -> None:
@@ -327,6 +322,3 @@ def _note_artifacts(experiment: Experiment, progress: Progress) -> None:
             progress.note(
                 f"{run.folder}: its artifact is {run.contest_bytes:,} bytes, outside the band of {cap:,}"
             )
-
-
-__all__ = ["Cell", "conduct", "conducting", "prepare", "probe", "take_up"]

@@ -16,15 +16,18 @@ import msgspec
 import numpy as np
 from scipy import stats
 
+from tokenlab.ab.comparable import GRANTED
 from tokenlab.ab.comparing import matched
+from tokenlab.ab.controls import MUTATED, read_controls
+from tokenlab.ab.datasets import read_verdict
 from tokenlab.ab.facts import ColumnName
 from tokenlab.ab.measured import Measured
 from tokenlab.ab.plan import Plan
 from tokenlab.ab.statistics import welch
-from tokenlab.errors import InputError
 
-SAME, PERMUTED, SMALL, LARGE = "control-same", "control-permuted", "control-512", "control-1024"
-MUTATED = "control-mutated"
+Asks = Literal["no difference", "a difference", "refusal"]
+_NULL = {"same": "A/A: other seeds", "permuted": "ids permuted"}
+POSITIVE = "1,024 ids against 512"
 
 Groups = Mapping[tuple[ColumnName, str], Sequence[Measured]]
 
@@ -34,7 +37,7 @@ class ControlOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     in bits per byte and its two-sided `p` where it is a comparison; `runs` on either side."""
 
     name: str
-    asks: Literal["no difference", "a difference", "refusal"]
+    asks: Asks
     held: bool | None
     difference: float | None
     p: float | None
@@ -44,16 +47,21 @@ class ControlOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 def control_outcomes(folder: Path, plan: Plan, groups: Groups, documents: slice) -> list[ControlOutcome]:
     """The controls of an experiment; none where it was planned without."""
-    if not plan.controls:
+    made = read_controls(folder) if plan.controls else None
+    if made is None:
         return []
     column, alpha = plan.columns[0], 1 - plan.confidence
-    baseline = groups.get((column, plan.baseline.name), ())
-    outcomes = []
-    for name, arm in (("A/A: other seeds", SAME), ("ids permuted", PERMUTED)):
-        outcomes.append(_null(name, groups.get((column, arm), ()), baseline, documents, alpha))
-    outcomes.append(_positive(groups, column, documents, alpha))
-    outcomes.append(_mutated(folder))
-    return outcomes
+    of = {arm: runs for (name, arm), runs in groups.items() if name == column}
+    outcomes = [
+        _null(_NULL[arm.kind], of.get(arm.name, ()), of.get(arm.against, ()), documents, alpha)
+        for arm in made.arms
+        if arm.kind in _NULL
+    ]
+    positive = [arm for arm in made.arms if arm.kind == "positive" and arm.name != arm.against]
+    variance = _pooled(list(of.values()), [arm.name for arm in made.arms if arm.kind in _NULL], documents)
+    for arm in positive:
+        outcomes.append(_positive(of.get(arm.name, ()), of.get(arm.against, ()), variance, documents, alpha))
+    return [*outcomes, _mutated(folder)]
 
 
 def _null(
@@ -75,21 +83,26 @@ def _null(
     )
 
 
-def _positive(groups: Groups, column: ColumnName, documents: slice, alpha: float) -> ControlOutcome:
-    """1,024 ids against 512, by pair: a t test whose variance is pooled over all pairs of the column
-    that share seeds, for a control has few pairs of its own."""
-    name = "1,024 ids against 512"
-    both = matched(groups.get((column, LARGE), ()), groups.get((column, SMALL), ()))
+def _positive(
+    runs: Sequence[Measured],
+    against: Sequence[Measured],
+    pooled: tuple[float, int],
+    documents: slice,
+    alpha: float,
+) -> ControlOutcome:
+    """1,024 ids against 512, by pair: a t test whose variance (and its degrees of freedom) is `pooled`
+    over the column's pairs, for a control has few of its own."""
+    both = matched(runs, against)
     if not both:
-        return _missing(name, "a difference")
+        return _missing(POSITIVE, "a difference")
     differences = np.array([a.bpb(documents) - b.bpb(documents) for a, b in both])
-    variance, degrees = _pooled(groups, column, documents)
+    variance, degrees = pooled
     p = None
     if variance > 0:
         t = float(differences.mean()) / math.sqrt(variance / len(both))
         p = 2 * float(stats.t.sf(abs(t), degrees))
     return ControlOutcome(
-        name=name,
+        name=POSITIVE,
         asks="a difference",
         held=None if p is None else p < alpha,
         difference=float(differences.mean()),
@@ -99,11 +112,13 @@ def _positive(groups: Groups, column: ColumnName, documents: slice, alpha: float
     )
 
 
-def _pooled(groups: Groups, column: ColumnName, documents: slice) -> tuple[float, int]:
-    """Variance of a pair's difference over the arms of a column, each against the one before."""
-    arms = [runs for (name, arm), runs in groups.items() if name == column and arm not in (SAME, PERMUTED)]
+def _pooled(arms: Sequence[Sequence[Measured]], unlike: Sequence[str], documents: slice) -> tuple[float, int]:
+    """Variance of a pair's difference over the arms of a column, each against the one before, and its
+    degrees of freedom; (0, 0) where no two pairs are there. `unlike`: arms left out, whose runs share
+    less than seeds with those of the others."""
+    alike = [runs for runs in arms if runs[0].facts.arm not in unlike]
     squares, degrees = 0.0, 0
-    for first, second in zip(arms[1:], arms, strict=False):
+    for first, second in zip(alike[1:], alike, strict=False):
         differences = [a.bpb(documents) - b.bpb(documents) for a, b in matched(first, second)]
         if len(differences) > 1:
             squares += float(np.var(differences)) * len(differences)
@@ -112,25 +127,21 @@ def _pooled(groups: Groups, column: ColumnName, documents: slice) -> tuple[float
 
 
 def _mutated(folder: Path) -> ControlOutcome:
-    path = folder / "verdicts" / f"{MUTATED}.json"
-    if not path.exists():
+    stored = read_verdict(folder, MUTATED)
+    if stored is None:
         return _missing("a sidecar tampered with", "refusal")
-    try:
-        verdict = msgspec.json.decode(path.read_bytes())["verdict"]
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not what `tokenlab verify --json` says: {error}") from error
     return ControlOutcome(
         name="a sidecar tampered with",
         asks="refusal",
-        held=verdict == "reject",
+        held=stored.verdict not in GRANTED,
         difference=None,
         p=None,
         runs=(0, 0),
-        detail=f"`tokenlab verify` says {verdict}",
+        detail=f"`tokenlab verify` says {stored.verdict}",
     )
 
 
-def _missing(name: str, asks: Literal["no difference", "a difference", "refusal"]) -> ControlOutcome:
+def _missing(name: str, asks: Asks) -> ControlOutcome:
     return ControlOutcome(
         name=name, asks=asks, held=None, difference=None, p=None, runs=(0, 0), detail="not run yet"
     )

@@ -145,6 +145,14 @@ def read_plan(path: Path) -> Plan:
         raise InputError(f"{path}: no plan of an experiment there: {error}") from error
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """The trainer's settings in a file, as tables. Raises InputError when they cannot be read."""
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no settings of the trainer: {error}") from error
+
+
 def parse_arm(text: str) -> ArmPlan:
     """An arm as `--arm` takes it: SCHEME, SCHEME:IDS or SCHEME@TOKENIZER, after `NAME=` if it shall be
     called so; SCHEME may be a file.

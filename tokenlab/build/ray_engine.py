@@ -24,9 +24,9 @@ PART_STORE_BYTES = 40 << 20
 
 
 class RayEngine:
-    """Ray core tasks of one CPU each, 2 x workers in flight."""
+    """Ray core tasks of one CPU (and `gpus` GPUs) each, 2 x workers in flight."""
 
-    def __init__(self, job: Job, workers: int, address: str | None) -> None:
+    def __init__(self, job: Job, workers: int, address: str | None, *, gpus: int = 0) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray reads it here and in what it starts
         import ray
 
@@ -44,7 +44,7 @@ class RayEngine:
         except (OSError, RuntimeError, ValueError) as error:
             where = f"--engine-address {address}" if address else "--engine ray"
             raise TokenlabError(f"{where}: Ray does not start: {str(error)[:300]}") from error
-        self._attempt: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(attempt_packed)
+        self._attempt: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(attempt_packed)
 
     def submit(self, work: Callable[[Job, Item], Result], item: Item) -> Callable[[], Result]:
         """Start a task; the item goes into the object store and leaves it with the result."""

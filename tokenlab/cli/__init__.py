@@ -7,11 +7,12 @@ import sys
 
 import typer
 
-from tokenlab.cli import audit, build, exchange, inspect, report, schemes, train, verify
+from tokenlab.cli import ab, audit, build, exchange, inspect, report, schemes, train, verify
 from tokenlab.cli.app import app
 from tokenlab.errors import TokenlabError
 
 __all__ = [
+    "ab",
     "app",
     "audit",
     "build",

@@ -53,7 +53,8 @@ def resolve_cost(
 
     Before: independent runs, whose difference has variance var(arm) + var(baseline). Paired: the
     variance of the differences. Adjusted: what `control_variate` leaves of it, with the degree of
-    freedom and the (n - 2) / (n - 3) that the slope costs (Lavenberg and Welch 1981).
+    freedom and the (n - 2) / (n - 3) that the slope costs (Lavenberg and Welch 1981), an average over
+    normal covariates.
 
     Raises ValueError for fewer than 2 pairs (3 with a covariate), or differences or scores that do not
     vary: there is no noise to plan with. And as `control_variate`.
