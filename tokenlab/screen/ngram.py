@@ -1,8 +1,8 @@
 """An adaptive n-gram model of token ids: the screen's stand-in for a language model.
 
 Orders 0 to N, each interpolated with the one below it and the lowest with the uniform distribution;
-three discounts an order (Chen and Goodman 1998, An empirical study of smoothing techniques for
-language modeling), estimated from what was read so far; a token counts in a lower order only where it
+three discounts, of events seen once, twice, and more often (Chen and Goodman 1998, An empirical study
+of smoothing techniques for language modeling, modified Kneser-Ney); a token counts in a lower order only where it
 was new in the higher (update exclusion, which is Kneser-Ney's count of contexts). It is causal: what a
 token costs depends on what was read before it. BOS opens every document as context and is predicted
 behind its last token; its nats are kept apart, so that both conventions about BOS can be told.
@@ -28,6 +28,10 @@ from tokenlab.ragged import Ragged
 BLOCK_TOKENS = 1 << 16
 """Tokens that the kernels take at a time, at least a document."""
 
+DISCOUNTS = (0.75, 1.2, 1.5)
+"""Of every order. Fixed, so that schemes are scored by one model; these give the bits of
+../shared/REPRESENTATIONS.md, to which the calibration belongs (docs/representations.md)."""
+
 MAX_NODES = 1 << 27
 """Sequences a model may hold; a node and its slots take 40 to 48 bytes."""
 
@@ -45,20 +49,29 @@ class NgramModel:
     """A model that has read nothing yet.
 
     `order`: tokens of the longest context. `vocab_size`: ids are below it. `bos`: the id between
-    documents. Memory: 40 to 48 bytes for each distinct sequence of 1 to order + 1 tokens, twice that for
+    documents. `discounts`: of counts 1, 2, and 3 and more. Memory: 40 to 48 bytes for each distinct sequence of 1 to order + 1 tokens, twice that for
     a moment when the table grows; at most MAX_NODES of them.
     """
 
-    def __init__(self, *, order: int, vocab_size: int, bos: int) -> None:
+    def __init__(
+        self,
+        *,
+        order: int,
+        vocab_size: int,
+        bos: int,
+        discounts: tuple[float, float, float] = DISCOUNTS,
+    ) -> None:
         from tokenlab.screen.ngram_kernels import NODE_WIDTH
 
         if order < 0 or not 0 <= bos < vocab_size:
             raise ValueError(f"order {order}, bos {bos} of {vocab_size} ids")
+        if not all(0 < discount < r for r, discount in enumerate(discounts, 1)):
+            raise ValueError(f"discounts of counts 1, 2, 3 must be above 0 and below the count: {discounts}")
+        self._discounts = np.array([0.0, *discounts])
         self.order, self.vocab_size, self.bos = order, vocab_size, bos
         self._nodes = np.zeros((1 << 16, NODE_WIDTH), np.int32)
         self._slots = np.zeros(1 << 17, np.int32)
         self._size = np.ones(1, np.int64)
-        self._repeats = np.zeros((order + 1, 6), np.int64)
 
     @property
     def nodes(self) -> int:
@@ -82,9 +95,9 @@ class NgramModel:
             np.asarray(context, np.int64),
             self.order,
             self.vocab_size,
+            self._discounts,
             self._nodes,
             self._slots,
-            self._repeats,
         )
 
     def _read(self, documents: Ragged, score: bool) -> Nats:
@@ -103,11 +116,11 @@ class NgramModel:
                 self.bos,
                 self.order,
                 self.vocab_size,
+                self._discounts,
                 score,
                 self._nodes,
                 self._slots,
                 self._size,
-                self._repeats,
                 nats.tokens[first:last],
                 nats.bos[start:stop],
             )

@@ -72,32 +72,17 @@ def _insert(
     return node
 
 
-@kernel
-def discounts(repeats: NDArray[np.int64], out: NDArray[np.float64]) -> None:
-    """Modified Kneser-Ney discounts (Chen and Goodman 1998, eq. 26) from `repeats[k, r]`, the number of
-    events of order k counted r times, r of 1 to 4: `out[k, r]` for counts 1, 2, and 3 and more. A
-    formula without evidence, or outside (0, r), is replaced by r / 2, so that no event is free and
-    none impossible."""
-    for k in range(len(repeats)):
-        once, twice = float(repeats[k, 1]), float(repeats[k, 2])
-        share = once / (once + 2.0 * twice) if once > 0.0 else 0.0
-        for r in range(1, 4):
-            here, more = float(repeats[k, r]), float(repeats[k, r + 1])
-            value = r - (r + 1) * share * more / here if here > 0.0 else 0.0
-            out[k, r] = value if 0.0 < value < r else r / 2.0
-
-
 @inlined
 def _probability(
     path: NDArray[np.int64],
     depth: int,
     child: NDArray[np.int64],
     nodes: NDArray[np.int32],
-    discount: NDArray[np.float64],
+    discounts: NDArray[np.float64],
     vocab_size: int,
 ) -> float:
     """Of the token whose events are `child`: each order interpolated with the one below it, the lowest
-    with 1 / vocab_size."""
+    with 1 / vocab_size. `discounts`: float64[4], of counts 0, 1, 2, and 3 and more."""
     p = 1.0 / vocab_size
     for k in range(depth + 1):
         context = path[k]
@@ -105,9 +90,9 @@ def _probability(
         if total == 0:
             continue
         once, twice, distinct = nodes[context, ONCE], nodes[context, TWICE], nodes[context, DISTINCT]
-        left = discount[k, 1] * once + discount[k, 2] * twice + discount[k, 3] * (distinct - once - twice)
+        left = discounts[1] * once + discounts[2] * twice + discounts[3] * (distinct - once - twice)
         count = nodes[child[k], COUNT] if child[k] != 0 else 0
-        own = count - discount[k, min(count, 3)] if count > 0 else 0.0
+        own = count - discounts[min(count, 3)] if count > 0 else 0.0
         p = (own + left * p) / total
     return p
 
@@ -121,7 +106,6 @@ def _learn(
     nodes: NDArray[np.int32],
     slots: NDArray[np.int32],
     size: NDArray[np.int64],
-    repeats: NDArray[np.int64],
 ) -> None:
     """Count the token in its longest context, and in a shorter one only where it was new in the longer:
     so a lower order counts the contexts that an event continues (Kneser and Ney 1995)."""
@@ -140,9 +124,6 @@ def _learn(
             nodes[context, TWICE] += 1
         elif count == 2:
             nodes[context, TWICE] -= 1
-        if count < 5:
-            repeats[k, count] -= 1
-            repeats[k, count + 1] += 1
         if count > 0:
             return
 
@@ -154,22 +135,19 @@ def read(
     bos: int,
     order: int,
     vocab_size: int,
+    discounts: NDArray[np.float64],
     score: bool,
     nodes: NDArray[np.int32],
     slots: NDArray[np.int32],
     size: NDArray[np.int64],
-    repeats: NDArray[np.int64],
     nats: NDArray[np.float64],
     nats_bos: NDArray[np.float64],
 ) -> None:
     """Learn documents token by token, BOS before and behind each; with `score`, write the nats of each
-    token first, and those of the BOS behind each document. Discounts are set anew before a document."""
+    token first, and those of the BOS behind each document."""
     path = np.zeros(order + 2, np.int64)
     child = np.zeros(order + 1, np.int64)
-    discount = np.zeros((order + 1, 4))
     for d in range(len(offsets) - 1):
-        if score:
-            discounts(repeats, discount)
         # BOS is a context here, and was counted as the end of the document before.
         depth = 0
         if order > 0:
@@ -183,12 +161,12 @@ def read(
             for k in range(depth + 1):
                 child[k] = find(path[k], token, nodes, slots)
             if score:
-                cost = -math.log(_probability(path, depth, child, nodes, discount, vocab_size))
+                cost = -math.log(_probability(path, depth, child, nodes, discounts, vocab_size))
                 if ends:
                     nats_bos[d] = cost
                 else:
                     nats[i] = cost
-            _learn(token, path, depth, child, nodes, slots, size, repeats)
+            _learn(token, path, depth, child, nodes, slots, size)
             depth = min(depth + 1, order)
             for k in range(depth, 0, -1):
                 path[k] = child[k - 1]
@@ -199,13 +177,11 @@ def distribution(
     context: NDArray[np.int64],
     order: int,
     vocab_size: int,
+    discounts: NDArray[np.float64],
     nodes: NDArray[np.int32],
     slots: NDArray[np.int32],
-    repeats: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """The probability of every id behind a context, by the code that scores: float64[vocab_size]."""
-    discount = np.zeros((order + 1, 4))
-    discounts(repeats, discount)
     path = np.zeros(order + 1, np.int64)
     depth = 0
     for k in range(1, min(order, len(context)) + 1):
@@ -223,5 +199,5 @@ def distribution(
     for token in range(vocab_size):
         for k in range(depth + 1):
             child[k] = find(path[k], token, nodes, slots)
-        result[token] = _probability(path, depth, child, nodes, discount, vocab_size)
+        result[token] = _probability(path, depth, child, nodes, discounts, vocab_size)
     return result
