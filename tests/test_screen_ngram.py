@@ -39,8 +39,8 @@ def both(
     nats = model.score(ragged(scored))
     rows = Ragged(nats.tokens, ragged(scored).offsets)
     reference = NgramReference(order=order, vocab_size=vocab_size, bos=BOS)
-    reference.read(learned)
-    return model, list(zip(rows, nats.bos.tolist(), strict=True)), reference.read(scored)
+    reference.learn(learned)
+    return model, list(zip(rows, nats.bos.tolist(), strict=True)), reference.score(scored)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 5, 8])
@@ -86,7 +86,7 @@ def test_what_is_scored_is_the_distribution() -> None:
     model = NgramModel(order=3, vocab_size=50, bos=BOS)
     reference = NgramReference(order=3, vocab_size=50, bos=BOS)
     model.learn(ragged(learned))
-    reference.read(learned)
+    reference.learn(learned)
     for document in filter(None, learned):
         for at in range(len(document)):
             history = (BOS, *document[:at])

@@ -53,7 +53,10 @@ def screen(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Schemes at a time, 2.5 GB each at most (default: one a core here)."),
+        typer.Option(
+            metavar="N",
+            help="Schemes at a time, each in 100 times the text's memory (default: one a core here).",
+        ),
     ] = None,
     html: Html = None,
     json: Json = False,

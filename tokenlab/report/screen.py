@@ -74,8 +74,8 @@ def legend(screen: Screen) -> list[str]:
     bos = ", ".join(f"{entry.scheme} {entry.bpb:.4f}" for entry in ranking)
     first = next(entry.scheme for entry in ranking if entry.percent is None)
     return [
-        f"by an adaptive n-gram model of orders 0 to {' or '.join(map(str, orders))}; BOS opens a document and "
-        "is no target",
+        f"by an adaptive n-gram model of orders 0 to {' or '.join(map(str, orders))}; BOS opens a document "
+        "and is no target",
         f"with BOS targets, as the contest counts: {bos}",
         f"changes are against {first}, paired by document; ~ where 0 is within; intervals are of a bootstrap "
         "over documents",
@@ -85,9 +85,7 @@ def legend(screen: Screen) -> list[str]:
 def class_rows(screen: Screen) -> list[tuple[str, ...]]:
     """Bits per byte of each class of token, the classes that occur."""
     names = [of.name for of in screen.ranking[0].score.classes]
-    used = [
-        n for n in range(len(names)) if any(entry.score.classes[n].tokens for entry in screen.ranking)
-    ]
+    used = [n for n in range(len(names)) if any(entry.score.classes[n].tokens for entry in screen.ranking)]
     rows: list[tuple[str, ...]] = [("scheme", *(names[n] for n in used))]
     for entry in screen.ranking:
         classes = entry.score.classes
@@ -102,8 +100,10 @@ def vocabulary_rows(screen: Screen) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("scheme", "rows", "case", "", "leading space", "", "either", "")]
     for entry in screen.ranking:
         of = entry.score.rows
-        counts = [cell for n in (of.case, of.space, of.either) for cell in (f"{n:,}", f"{100 * n / of.rows:.1f} %")]
-        rows.append((entry.scheme, f"{of.rows:,}", *counts))
+        cells = [f"{of.rows:,}"]
+        for surplus in (of.case, of.space, of.either):
+            cells += [f"{surplus:,}", f"{100 * surplus / of.rows:.1f} %"]
+        rows.append((entry.scheme, *cells))
     return rows
 
 
@@ -112,7 +112,7 @@ def calibration_lines(calibration: Calibration) -> list[str]:
     return [
         "calibration: change by the proxy, and in trained models",
         *table(calibration_rows(calibration), "<>><"),
-        f"multiply a gain by {calibration.low:g} to {calibration.high:g} for a trained model of the contest's size",
+        f"multiply a gain by {calibration.low:g} to {calibration.high:g} for a model of the contest's size",
         "against bpe in models of a million parameters, far from converged",
         *table(small_rows(calibration), "<>><"),
     ]

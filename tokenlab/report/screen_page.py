@@ -49,12 +49,14 @@ def _header(screen: Screen) -> Html:
 def _sections(screen: Screen) -> list[Html]:
     calibration = screen.calibration
     worth = (
-        f"Multiply a gain by {calibration.low:g} to {calibration.high:g} for a trained model of the contest's "
-        "size. In models of a million parameters, far from converged:"
+        f"Multiply a gain by {calibration.low:g} to {calibration.high:g} for a trained model of the "
+        "contest's size. In models of a million parameters, far from converged:"
     )
     return [
         titled(
-            "Ranking", table(_with_bars(screen)), *(element("p", line, class_="note") for line in legend(screen))
+            "Ranking",
+            table(_with_bars(screen)),
+            *(element("p", line, class_="note") for line in legend(screen)),
         ),
         titled("Where the bits go: bits per source byte, by class of token", table(class_rows(screen))),
         titled(

@@ -2,10 +2,11 @@
 
 Orders 0 to N, each interpolated with the one below it and the lowest with the uniform distribution;
 three discounts, of events seen once, twice, and more often (Chen and Goodman 1998, An empirical study
-of smoothing techniques for language modeling, modified Kneser-Ney); a token counts in a lower order only where it
-was new in the higher (update exclusion, which is Kneser-Ney's count of contexts). It is causal: what a
-token costs depends on what was read before it. BOS opens every document as context and is predicted
-behind its last token; its nats are kept apart, so that both conventions about BOS can be told.
+of smoothing techniques for language modeling, modified Kneser-Ney); a token counts in a lower order
+only where it was new in the higher (update exclusion, which is Kneser-Ney's count of contexts). It is
+causal: what a token costs depends on what was read before it. BOS opens every document as context and
+is predicted behind its last token; its nats are kept apart, so that both conventions about BOS can be
+told.
 
 >>> model = NgramModel(order=2, vocab_size=4, bos=1)
 >>> model.learn(Ragged.from_rows([[2, 3, 2, 3], [2, 3]], np.uint32))
@@ -49,8 +50,8 @@ class NgramModel:
     """A model that has read nothing yet.
 
     `order`: tokens of the longest context. `vocab_size`: ids are below it. `bos`: the id between
-    documents. `discounts`: of counts 1, 2, and 3 and more. Memory: 40 to 48 bytes for each distinct sequence of 1 to order + 1 tokens, twice that for
-    a moment when the table grows; at most MAX_NODES of them.
+    documents. `discounts`: of counts 1, 2, and 3 and more. Memory: 40 to 48 bytes for each distinct
+    sequence of 1 to order + 1 tokens, twice that for a moment when the table grows; at most MAX_NODES.
     """
 
     def __init__(

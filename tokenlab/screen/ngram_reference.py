@@ -21,7 +21,15 @@ class NgramReference:
         self.order, self.vocab_size, self.bos = order, vocab_size, bos
         self.counts: dict[Context, Counter[int]] = defaultdict(Counter)
 
-    def read(self, documents: Sequence[Sequence[int]]) -> list[tuple[list[float], float]]:
+    def learn(self, documents: Sequence[Sequence[int]]) -> None:
+        """Read documents."""
+        for document in documents:
+            history: Context = (self.bos,)
+            for token in [*document, self.bos]:
+                self._learn(history, token)
+                history = (*history[-self.order :], token)
+
+    def score(self, documents: Sequence[Sequence[int]]) -> list[tuple[list[float], float]]:
         """Score and learn documents: for each the nats of its tokens, and of the BOS behind it."""
         found = []
         for document in documents:
@@ -30,7 +38,7 @@ class NgramReference:
             for token in [*document, self.bos]:
                 nats.append(-math.log(self.probability(history, token)))
                 self._learn(history, token)
-                history = (*history, token)
+                history = (*history[-self.order :], token)
             found.append((nats[:-1], nats[-1]))
         return found
 

@@ -160,4 +160,3 @@ class ScreenFolder:
 def _write(path: Path, content: bytes) -> None:
     with write_atomically(path) as file:
         file.write(content)
-

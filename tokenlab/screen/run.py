@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import msgspec
 
-from tokenlab.build.pool import killed, start_worker
+from tokenlab.build.pool import killed, start_ahead, start_worker
 from tokenlab.corpus import Corpus, open_corpus
 from tokenlab.errors import InputError
 from tokenlab.progress import Progress
@@ -35,8 +35,8 @@ def run_screen(options: ScreenOptions, progress: Progress) -> Screen:
     corpus, documents = read_documents(options)
     plan = make_plan(options, corpus, documents)
     folder = ScreenFolder(options.output, plan)
-    scores = {spec.name: folder.kept(spec) for spec in specs}
-    missing = [spec for spec in specs if scores[spec.name] is None]
+    scores = {spec.name: kept for spec in specs if (kept := folder.kept(spec)) is not None}
+    missing = [spec for spec in specs if spec.name not in scores]
     progress.note(
         f"{len(documents.train):,} documents ({plan.train_bytes:,} bytes) to learn, {plan.documents:,} "
         f"({plan.source_bytes:,} bytes) held out; {len(specs) - len(missing)} of {len(specs)} schemes done"
@@ -52,7 +52,7 @@ def run_screen(options: ScreenOptions, progress: Progress) -> Screen:
             progress.advance(done)
     finally:
         progress.finish()
-    screen = rank(plan, [score for spec in specs if (score := scores[spec.name]) is not None])
+    screen = rank(plan, [scores[spec.name] for spec in specs])
     folder.finish(msgspec.json.format(msgspec.json.encode(screen)))
     return screen
 
@@ -88,7 +88,7 @@ def _scored(
         for spec in specs:
             yield _score_and_keep(spec, documents, folder)
         return
-    # Not forked from this process: numba and the encoders have threads that a fork would break.
+    start_ahead()
     context = multiprocessing.get_context("forkserver")
     pool = ProcessPoolExecutor(workers, context, initializer=start_worker)
     try:

@@ -88,8 +88,8 @@ def trained(spec: SchemeSpec, documents: ScreenDocuments) -> Scheme:
 
 
 def score_scheme(spec: SchemeSpec, documents: ScreenDocuments) -> tuple[Scheme, SchemeScore]:
-    """Train, encode, learn, score. Memory: ids and cut maps of one side at a time, and the model (see
-    `NgramModel`): under 2.5 GB for 12.5 MB of text.
+    """Train, encode, learn, score. Memory: the text, ids and charges, and the model (see
+    `NgramModel`): 1.5 GB at the most for 16 MB of text, and in proportion.
 
     Raises InputError for a scheme that cannot be trained on the documents or cannot represent one.
     """
@@ -104,9 +104,7 @@ def score_scheme(spec: SchemeSpec, documents: ScreenDocuments) -> tuple[Scheme, 
     learned = _encode(scheme, documents.train, "training").ids
     held_out = _encode(scheme, documents.holdout, "held-out")
     encoding = lap()
-    model = NgramModel(
-        order=order_of(spec), vocab_size=scheme.segmenter.vocab_size, bos=scheme.segmenter.bos
-    )
+    model = NgramModel(order=order_of(spec), vocab_size=scheme.segmenter.vocab_size, bos=scheme.segmenter.bos)
     model.learn(learned)
     learning = lap()
     nats = model.score(held_out.ids)
@@ -138,7 +136,9 @@ def _encode(scheme: Scheme, documents: list[bytes], side: str) -> Encoded:
             f"scheme {scheme.spec.name} cannot represent {side} document {error.document}: {error.message}"
         ) from error
     charged = _sums(encoded.charges.values, encoded.charges.offsets) + encoded.unattributed
-    wrong = np.flatnonzero((charged != [len(document) for document in documents]) | (encoded.unattributed > 0))
+    wrong = np.flatnonzero(
+        (charged != [len(document) for document in documents]) | (encoded.unattributed > 0)
+    )
     if len(wrong):
         raise InputError(
             f"scheme {scheme.spec.name} leaves bytes of {side} document {wrong[0]} without a token; "
@@ -162,7 +162,9 @@ def _by_class(scheme: Scheme, held_out: Encoded, nats: NDArray[np.float64]) -> t
     )
 
 
-def _sums(values: NDArray[np.float64] | NDArray[np.uint16], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+def _sums(
+    values: NDArray[np.float64] | NDArray[np.uint16], offsets: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """The sum of each row, float64; a row may be empty."""
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    return np.bincount(rows, weights=values, minlength=len(offsets) - 1)
+    return np.bincount(rows, weights=values, minlength=len(offsets) - 1).astype(np.float64)
