@@ -25,7 +25,7 @@ def screen_page(screen: Screen, command: str) -> str:
         title=f"{best.scheme}, {best.bpb_documents.value:.4f} bits per byte",
         body=join([_header(screen), element("main", *_sections(screen))]),
         command=command,
-        assets=("training.css",),
+        assets=("training.css", "screen.css"),
     )
 
 
