@@ -181,6 +181,8 @@ def common(corpus: Path, out: Path) -> list[Any]:
 def test_a_screen_goes_on(tmp_path: Path, corpus: Path) -> None:
     """Killed after the first scheme; what is done is kept, and the result is that of one go."""
     out = tmp_path / "out"
+    out.mkdir()
+    (out / "plan.json.0.partial").touch()  # of a run that was killed before
     command = [sys.executable, "-m", "tokenlab", "screen", "bpe", "caseops", "--workers", "1"]
     process = subprocess.Popen([*command, *map(str, common(corpus, out))], stderr=subprocess.PIPE)
     kept = out / "schemes" / "bpe" / "score.json"
@@ -226,15 +228,17 @@ def test_what_is_done_again(tmp_path: Path, corpus: Path) -> None:
     toml = open_scheme_spec("byte-bpe").to_toml().replace('name = "byte-bpe"', 'name = "mine"')
     scheme.write_text(toml)
     first = screened(corpus, out, "bytes", str(scheme))
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(corpus.read_bytes())
     stored = {path: path.read_bytes() for path in out.rglob("score.json")}
-    screened(corpus, out, str(scheme), "bytes")
+    screened(copy, out, str(scheme), "bytes")
     assert stored == {path: path.read_bytes() for path in out.rglob("score.json")}
     scheme.write_text(toml.replace("cl100k", "gpt2"))
     second = screened(corpus, out, "bytes", str(scheme))
     scores = [{entry.scheme: entry.bpb for entry in screen.ranking} for screen in (first, second)]
     assert scores[0]["bytes"] == scores[1]["bytes"]
     assert scores[0]["mine"] != scores[1]["mine"]
-    for changes, what in (({"vocab_size": 700}, "another vocab_size"), ({"holdout_docs": 5}, "another")):
+    for changes, what in (({"vocab_size": 700}, "size of 600"), ({"holdout_docs": 5}, "another hold-out")):
         with pytest.raises(InputError, match=what):
             screened(corpus, out, "bytes", **changes)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+import tokenlab
 from shards import remove_leftovers, write_atomically
 from tokenlab.errors import InputError
 from tokenlab.scheme import Scheme
@@ -93,7 +94,7 @@ class ScreenFolder:
                 self._require_same(msgspec.json.decode(stored.read_bytes(), type=ScreenPlan))
                 remove_leftovers(folder)
                 return
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if folder.exists() and not _is_unused(folder):
                 raise InputError(f"{folder} exists and holds no screen; give another --output")
             folder.mkdir(parents=True, exist_ok=True)
             _write(stored, msgspec.json.format(msgspec.json.encode(plan)))
@@ -103,18 +104,14 @@ class ScreenFolder:
             raise InputError(f"{stored}: {error}; give another --output") from error
 
     def _require_same(self, stored: ScreenPlan) -> None:
-        differs = [
-            name for name in ScreenPlan.__struct_fields__ if getattr(stored, name) != getattr(self.plan, name)
-        ]
-        if "documents_sha256" not in differs:
-            # The same documents from files under another name are the same documents.
-            differs = [name for name in differs if name != "corpus"]
-        if differs:
-            what = "vocab_size" if "vocab_size" in differs else differs[-1]
-            raise InputError(
-                f"{self.folder} holds a screen with another {what} ({getattr(stored, what)}, not "
-                f"{getattr(self.plan, what)}); give another --output"
-            )
+        for name, what in (
+            ("method", "by another version of tokenlab"),
+            ("vocab_size", f"with a vocabulary size of {stored.vocab_size:,}"),
+            # The same documents, split alike, may come from files of other names.
+            ("documents_sha256", "of other documents, or another hold-out"),
+        ):
+            if getattr(stored, name) != getattr(self.plan, name):
+                raise InputError(f"{self.folder} holds a screen {what}; give another --output")
 
     def kept(self, spec: SchemeSpec) -> SchemeScore | None:
         """A score of this very scheme, or None. Raises InputError for a file that is not one."""
@@ -153,8 +150,13 @@ class ScreenFolder:
         return self.folder / "schemes" / spec.name
 
     def _asked(self, spec: SchemeSpec) -> str:
-        parts = [spec.to_toml(), order_of(spec), self.plan.documents_sha256, self.plan.method]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        depends = [spec.to_toml(), order_of(spec), self.plan.documents_sha256, self.plan.method]
+        return hashlib.sha256(json.dumps([*depends, tokenlab.__version__]).encode()).hexdigest()
+
+
+def _is_unused(folder: Path) -> bool:
+    """A folder in which nothing is whole: of a run that was killed at once."""
+    return folder.is_dir() and all(entry.suffix == ".partial" for entry in folder.iterdir())
 
 
 def _write(path: Path, content: bytes) -> None:
