@@ -34,7 +34,8 @@ DISCOUNTS = (0.75, 1.2, 1.5)
 ../shared/REPRESENTATIONS.md, to which the calibration belongs (docs/representations.md)."""
 
 MAX_NODES = 1 << 27
-"""Sequences a model may hold; a node and its slots take 40 to 48 bytes."""
+"""Sequences a model may hold; a node and its slots take 40 to 48 bytes. As many are reserved as a block
+of documents can bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class NgramModel:
         return int(self._size[0])
 
     def learn(self, documents: Ragged) -> None:
-        """Read documents (ids without BOS). Raises InputError when the model would pass MAX_NODES."""
+        """Read documents (ids without BOS). Raises InputError when the model could pass MAX_NODES."""
         self._read(documents, score=False)
 
     def score(self, documents: Ragged) -> Nats:
@@ -134,8 +135,8 @@ class NgramModel:
         need = self.nodes + more
         if need > MAX_NODES:
             raise InputError(
-                f"the n-gram model would hold over {MAX_NODES:,} sequences; screen less text "
-                "(--limit-docs), or a scheme of longer tokens"
+                f"the n-gram model could hold over {MAX_NODES:,} sequences; screen less text "
+                "(--limit-docs), shorter documents, or a scheme of longer tokens"
             )
         if need <= len(self._nodes):
             return
