@@ -44,20 +44,20 @@ class LocalEngine:
         if self._pool is None:
             start_ahead()
             self._pool = ProcessPoolExecutor(
-                self._workers, multiprocessing.get_context("forkserver"), initializer=_start_worker
+                self._workers, multiprocessing.get_context("forkserver"), initializer=start_worker
             )
         parcel = Parcel(item)
         self._parcels.add(parcel)
         try:
             future = self._pool.submit(_work_on, work, self._job, parcel.label)
         except BrokenProcessPool as error:
-            raise _killed() from error
+            raise killed() from error
 
         def wait() -> Result:
             try:
                 return future.result()
             except BrokenProcessPool as error:
-                raise _killed() from error
+                raise killed() from error
             finally:
                 self._parcels.discard(parcel)
                 parcel.discard()
@@ -76,14 +76,16 @@ def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Res
     return work(job, open_parcel(label))
 
 
-def _killed() -> TokenlabError:
+def killed() -> TokenlabError:
+    """What to raise when the pool is broken."""
     return TokenlabError(
         "a worker was killed (out of memory?); run the same command again to go on, "
         "perhaps with fewer --workers"
     )
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """First thing in a worker process: it ends with its parent and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_die_with_parent, daemon=True).start()
     keep_freed_memory()

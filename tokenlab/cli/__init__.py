@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tokenlab.cli import ab, audit, build, exchange, inspect, report, schemes, train, verify
+from tokenlab.cli import ab, audit, build, exchange, inspect, report, schemes, screen, train, verify
 from tokenlab.cli.app import app
 from tokenlab.errors import TokenlabError
 
@@ -21,6 +21,7 @@ __all__ = [
     "main",
     "report",
     "schemes",
+    "screen",
     "spread",
     "train",
     "verify",
