@@ -130,6 +130,7 @@ class WordCache:
         self._used = self._known = 1
         self._key_bytes = 0
         self._tokens = np.zeros(SLACK, np.uint64)
+        self._token_count = 0
 
     def _grow(self) -> bool:
         """Make room for twice as many words; False if there are as many as there may be."""
@@ -156,12 +157,16 @@ class WordCache:
         text = Ragged(self._keys[self._key_bytes - int(offsets[-1]) : self._key_bytes], offsets)
         ids = self._encode(text)
         ends = cover(ids, self._token_bytes, text)
-        kept = len(self._tokens) - SLACK
-        tokens = ids.values | ends.values.astype(np.uint64) << 32
-        self._tokens = np.concatenate([self._tokens[:kept], tokens, np.zeros(SLACK, np.uint64)])
+        first, stop = self._token_count, self._token_count + len(ids.values)
+        if stop + SLACK > len(self._tokens):
+            grown = np.zeros(2 * (stop + SLACK), np.uint64)
+            grown[:first] = self._tokens[:first]
+            self._tokens = grown
+        self._tokens[first:stop] = ids.values | ends.values.astype(np.uint64) << 32
+        self._token_count = stop
         new[lengths <= 16, 2] &= np.uint64(LENGTH)
         new[:, 2] |= ids.lengths.astype(np.uint64) << 32
-        new[:, 3] |= (kept + ids.offsets[:-1]).astype(np.uint64) << 32
+        new[:, 3] |= (first + ids.offsets[:-1]).astype(np.uint64) << 32
         self._known = self._used
 
     def _write(
