@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tokenlab.errors import InputError
+from tokenlab.ops.case import Case
 from tokenlab.ops.caseops import CaseOps
 from tokenlab.ops.escape import Escape
 from tokenlab.ops.operator import Operator
 
-OPERATORS: dict[str, Callable[..., Operator]] = {CaseOps.name: CaseOps, Escape.name: Escape}
+OPERATORS: dict[str, Callable[..., Operator]] = {
+    operator.name: operator for operator in (Case, CaseOps, Escape)
+}
 
 _BUILT_IN = files("tokenlab") / "schemes"
 
