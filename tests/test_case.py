@@ -65,6 +65,7 @@ EXAMPLES = {
         "The cat. It sat? \u201cI did, i.e. The: NASA\n 1 Dog iPad.\niPad e.g. it",
         f"the cat. it sat? \u201ci did,{L} i.e. the:{A} nasa\n 1 dog i{C}pad.\n{L}i{C}pad e.g.{L} it",
     ),
+    ("word", "predicted"): ("xBi aI Ib i", f"{L}x{C}bi a{C}i {T}ib {L}i"),
     ("alias", "predicted"): ("A. the. The", f"a.{SPACE_LOWER}the. the"),
 }
 

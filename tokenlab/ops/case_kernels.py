@@ -1,7 +1,10 @@
 """Case over a whole batch: the fast twins of `case.py`.
 
-Marks are U+E001 to U+E008, the bytes EE 80 81..88, and are told by the last one. Text is taken a word, or
-one character between words, at a time; everything that a place or a default changes is how a word is written.
+Marks are U+E001 to U+E008, the bytes EE 80 81..88, and are told by the last one.
+
+Nearly every byte stands for itself, so runs of such bytes are copied in a loop of their own, up to the next
+byte at which something may happen. With a predicted default that is also a newline or the end of a sentence:
+from there on, up to and with the next word, every character is looked at (`alert`).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ _SPACE_TITLE, _SPACE_ALLCAPS, _SPACE_LOWER = 0x86, 0x87, 0x88
 _WORD, _BEFORE_SPACE, _SUFFIX, _ALIAS = 0, 1, 2, 3
 _SPACE, _NEWLINE = 0x20, 0x0A
 _CASE_BIT = 0x20
+_SMALL_I = 0x69
 
 REASONS = {
     1: "a capitalization mark is not where the word that it belongs to is",
@@ -78,15 +82,40 @@ def _write_mark(
 
 @kernel
 def _room(text: NDArray[np.uint8], documents: int, predicted: bool) -> int:
-    """An upper bound of the output: every capital, every escape and, where marks may stand at words in
-    lower case, every word takes a mark."""
-    marks = documents  # a border may cut a word into two
-    in_word = False
+    """An upper bound of the output. A mark is written at a capital, for an escape and, once, for what makes
+    a start or an `i`; a document is a start."""
+    marks = documents
     for byte in text:
-        letter = is_ascii_letter(byte)
-        marks += is_upper(byte) or byte == 0xEE or byte == 0xE2 or (predicted and letter and not in_word)
-        in_word = letter
+        # Bits, not `or`: without branches it is done many bytes at a time.
+        marks += is_upper(byte) | (byte >= 0xE2)
+    if predicted:
+        for byte in text:
+            marks += (byte == _NEWLINE) | (byte == 0x2E) | (byte == 0x21) | (byte == 0x3F) | (byte == 0x3A)
+            marks += byte == _SMALL_I
     return len(text) + 3 * marks
+
+
+@kernel
+def _events(predicted: bool, decoding: bool) -> NDArray[np.bool_]:
+    """Bytes that a run of copied ones ends before, bool[256]: capitals, what marks and U+2581 begin with
+    and, with a predicted default, what a start may stand behind."""
+    events = np.zeros(256, np.bool_)
+    events[0x41:0x5B] = True
+    events[0xEE] = True
+    events[0xE2] = not decoding
+    if predicted:
+        events[_NEWLINE] = True
+        for byte in (0x2E, 0x21, 0x3F, 0x3A, _SMALL_I):
+            events[byte] = True
+    return events
+
+
+@inlined
+def _ends_run(text: NDArray[np.uint8], n: int) -> bool:
+    """Whether the byte `n` of a view, which `events` names, is one; an `i` only without a letter beside it."""
+    return text[n] != _SMALL_I or not (
+        (n > 0 and is_ascii_letter(text[n - 1])) or (n + 1 < len(text) and is_ascii_letter(text[n + 1]))
+    )
 
 
 @kernel
@@ -100,6 +129,7 @@ def apply(
     """`place` is an index of `case.PLACES`. Returns (output uint8, its offsets int64, cut positions
     int32 as `CutMap` lays them out)."""
     own = _own_marks(place, predicted)
+    events = _events(predicted, False)
     documents = len(offsets) - 1
     room = _room(text, documents, predicted)
     out = np.empty(room, np.uint8)
@@ -109,15 +139,23 @@ def apply(
     for d in range(documents):
         start, stop = offsets[d], offsets[d + 1]
         i = start
-        at_start = True  # no letter since a newline
+        at_start = alert = predicted  # no letter since a newline; a start may be near
         while i < stop:
             byte = text[i]
+            width = 1
             if is_ascii_letter(byte):
-                expected = predicted and (at_start or _is_i(text, i, stop) or ends_sentence(text, start, i))
-                i, o = _write_word(text, start, i, stop, place, expected, out, cuts, o, d)
-                at_start = False
-                continue
-            if byte >= 0x80:
+                if i == start or not is_ascii_letter(text[i - 1]):
+                    expected = predicted and (
+                        at_start or _is_i(text, i, stop) or (alert and ends_sentence(text, start, i))
+                    )
+                    i, o = _write_word(text, start, i, stop, place, expected, out, cuts, o, d)
+                    at_start = alert = False
+                    width = 0
+                elif is_upper(byte):  # in a word whose first letter was copied
+                    _write_mark(out, cuts, o, d, _CAPNEXT, i - start)
+                    o += 3
+                    byte |= _CASE_BIT
+            elif byte >= 0x80:
                 if _mark_at(text, i, stop, own):
                     _write_mark(out, cuts, o, d, _ESC, i - start)
                     o += 3
@@ -127,20 +165,32 @@ def apply(
                     cuts[o + 3 + d] = i - start
                     o += 4
                     i += 3
-                    continue
-                width = width_at(text, i, stop)
-                at_start = at_start and not is_letter(code_point(text, i, width))
-                for k in range(width):
+                    width = 0
+                if width:
+                    width = width_at(text, i, stop)
+                    at_start = at_start and not is_letter(code_point(text, i, width))
+            elif predicted:
+                at_start = at_start or byte == _NEWLINE
+                alert = alert or events[byte]
+            if width:
+                out[o] = byte
+                cuts[o + d] = i - start
+                for k in range(1, width):
                     out[o + k] = text[i + k]
                     cuts[o + k + d] = i + k - start
                 o += width
                 i += width
+            if alert:
                 continue
-            at_start = at_start or byte == _NEWLINE
-            out[o] = byte
-            cuts[o + d] = i - start
-            o += 1
-            i += 1
+            # Views indexed from 0 spare numba's check for a negative index.
+            ahead, copied, cut = text[i:stop], out[o:], cuts[o + d :]
+            n = 0
+            while n < len(ahead) and not (events[ahead[n]] and _ends_run(ahead, n)):
+                copied[n] = ahead[n]
+                cut[n] = i - start + n
+                n += 1
+            o += n
+            i += n
         cuts[o + d] = stop - start
         out_offsets[d + 1] = o
     return out[:o], out_offsets, cuts[: o + documents]
@@ -149,7 +199,7 @@ def apply(
 @inlined
 def _is_i(text: NDArray[np.uint8], i: int, stop: int) -> bool:
     """Whether the word that begins at byte `i` is `i`."""
-    return text[i] | _CASE_BIT == 0x69 and (i + 1 == stop or not is_ascii_letter(text[i + 1]))
+    return text[i] | _CASE_BIT == _SMALL_I and (i + 1 == stop or not is_ascii_letter(text[i + 1]))
 
 
 @inlined
@@ -218,6 +268,7 @@ def invert(
     """Returns (source uint8, its offsets int64, document, byte and number in REASONS of the
     first place that cannot be read; the number is 0 when there is none)."""
     own = _own_marks(place, predicted)
+    events = _events(predicted, True)
     documents = len(offsets) - 1
     out = np.empty(len(text), np.uint8)
     out_offsets = np.zeros(documents + 1, np.int64)
@@ -226,8 +277,19 @@ def invert(
         start, stop = offsets[d], offsets[d + 1]
         first = o
         i = start
-        at_start = True
+        at_start = alert = predicted
         while i < stop:
+            # A word that may have a mark behind it is read as a whole.
+            if not alert and place != _SUFFIX:
+                ahead, copied = text[i:stop], out[o:]
+                n = 0
+                while n < len(ahead) and not (events[ahead[n]] and _ends_run(ahead, n)):
+                    copied[n] = ahead[n]
+                    n += 1
+                o += n
+                i += n
+                if i == stop:
+                    break
             byte = text[i]
             here = i - start
             mark = _NONE
@@ -245,7 +307,20 @@ def invert(
                     return out[:0], out_offsets, d, here, 2
                 o += 3
                 continue
-            if mark == _CAPNEXT or (mark != _NONE and place == _SUFFIX):
+            if mark == _CAPNEXT:
+                # In a word whose first letter was copied.
+                i += 3
+                if here == 0 or not is_lower(text[i - 4]) or i == stop or not is_lower(text[i]):
+                    return out[:0], out_offsets, d, here, 1
+                out[o] = text[i] ^ _CASE_BIT
+                o += 1
+                i += 1
+                while i < stop and is_lower(text[i]):
+                    out[o] = text[i]
+                    o += 1
+                    i += 1
+                continue
+            if mark != _NONE and place == _SUFFIX:
                 return out[:0], out_offsets, d, here, 1
             if mark != _NONE:
                 i += 3
@@ -260,13 +335,15 @@ def invert(
                 if i == stop or not is_lower(text[i]):
                     return out[:0], out_offsets, d, here, 1
             elif not is_ascii_letter(byte):
+                width = 1
                 if byte >= 0x80:
                     width = width_at(text, i, stop)
                     at_start = at_start and not is_letter(code_point(text, i, width))
-                else:
-                    width = 1
+                elif predicted:
                     at_start = at_start or byte == _NEWLINE
-                for k in range(width):
+                    alert = alert or events[byte]
+                out[o] = byte
+                for k in range(1, width):
                     out[o + k] = text[i + k]
                 o += width
                 i += width
@@ -302,9 +379,9 @@ def invert(
             elif mark == _TITLE:
                 out[word] ^= _CASE_BIT
             elif mark == _NONE and predicted:
-                is_i = o - word == 1 and out[word] == 0x69
-                if at_start or is_i or ends_sentence(out, first, word):
+                is_i = o - word == 1 and out[word] == _SMALL_I
+                if at_start or is_i or (alert and ends_sentence(out, first, word)):
                     out[word] ^= _CASE_BIT
-            at_start = False
+            at_start = alert = False
         out_offsets[d + 1] = o
     return out[:o], out_offsets, -1, -1, 0
