@@ -12,10 +12,12 @@ from tokenlab.errors import InputError
 from tokenlab.ops.case import Case
 from tokenlab.ops.caseops import CaseOps
 from tokenlab.ops.escape import Escape
+from tokenlab.ops.glue import Glue
+from tokenlab.ops.newline_space import NewlineSpace
 from tokenlab.ops.operator import Operator
 
 OPERATORS: dict[str, Callable[..., Operator]] = {
-    operator.name: operator for operator in (Case, CaseOps, Escape)
+    operator.name: operator for operator in (Case, CaseOps, Escape, Glue, NewlineSpace)
 }
 
 _BUILT_IN = files("tokenlab") / "schemes"

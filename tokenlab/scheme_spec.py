@@ -109,11 +109,11 @@ def parse_scheme(toml: str, where: str = "scheme") -> SchemeSpec:
 
 
 def _require_escaped_metaspace(spec: SchemeSpec, where: str) -> None:
-    last = spec.make_operators()[-1:]
-    if not last or not (last[0].name == "escape" or getattr(last[0], "escape_metaspace", False)):
+    operators = spec.make_operators()
+    if not any(op.name == "escape" or getattr(op, "escape_metaspace", False) for op in operators):
         raise InputError(
-            f"{where}: SentencePiece cannot tell U+2581 from a space, so the last operator before a lossless "
-            "vocabulary must be 'escape', or 'caseops' with escape_metaspace"
+            f"{where}: SentencePiece cannot tell U+2581 from a space, so one of the operators before a lossless "
+            "vocabulary must be 'escape', or 'case' or 'caseops' with escape_metaspace"
         )
 
 
