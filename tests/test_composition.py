@@ -25,7 +25,7 @@ each_scheme = pytest.mark.parametrize("name", COMPOSED)
 
 marks = st.text(st.sampled_from(odd_text.ALL_MARKS + "\u2581 "), max_size=3)
 texts = st.lists(
-    st.one_of(odd_text.pieces, marks, st.sampled_from([". The", "\nNASA", "(foo", "I", "it's", "12345", GLUE + " a"])),
+    st.one_of(odd_text.pieces, marks, st.sampled_from([". The", "\nNASA", "(foo", "I", "it's", "\u2019\u2019", "12345", GLUE + " a"])),
     max_size=12,
 ).map("".join)
 
@@ -34,6 +34,8 @@ ENTRIES: list[str | dict[str, Any]] = [
     "glue",
     "escape",
     "caseops",
+    "apostrophe",
+    "quote-swap",
     *({"name": "case", "place": p, "default": d} for p in ("word", "space") for d in ("lower", "predicted")),
     {"name": "case", "place": "alias", "default": "predicted"},
     {"name": "case", "place": "suffix"},
