@@ -23,7 +23,9 @@ J, F, C = JOINING_APOSTROPHE, SWAPPED_QUOTES, CURLY
 TWINS: dict[str, ModuleType] = {"apostrophe": apostrophe, "quote-swap": quote_swap}
 each = pytest.mark.parametrize("operator", [Apostrophe(), QuoteSwap()], ids=lambda op: op.name)
 
-dense = st.lists(st.sampled_from([*"aB1' \n", C, J, F, ESC, "\u2018", "\ua78b", "\u00e9"]), max_size=10).map("".join)
+dense = st.lists(st.sampled_from([*"aB1' \n", C, J, F, ESC, "\u2018", "\ua78b", "\u00e9"]), max_size=10).map(
+    "".join
+)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,9 @@ def test_any_text(operator: Operator, texts: list[str]) -> None:
 
 @each
 @pytest.mark.parametrize(("name", "step"), [("unicode_adversarial", 1), ("fineweb_orig", 20)])
-def test_documents(operator: Operator, name: str, step: int, shared_texts: Callable[[str], list[str]]) -> None:
+def test_documents(
+    operator: Operator, name: str, step: int, shared_texts: Callable[[str], list[str]]
+) -> None:
     check(operator, TWINS[operator.name], shared_texts(name)[::step])
 
 

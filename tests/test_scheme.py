@@ -266,8 +266,14 @@ BAD_SCHEMES = {
     "type of a field": (BPE + 'vocab_size = "7"\n', r"Expected `int.*segmenter\.vocab_size"),
     "kind": (BPE.replace('"sentencepiece"', '"wordpiece"'), r"Invalid value 'wordpiece'.*segmenter\.kind"),
     "normalization": (BPE.replace('"identity"', '"nfc"'), r"'nfc'.*segmenter\.normalization"),
-    "operator": (BPE.replace('"escape"', '"rot13"'), "unknown operator 'rot13'; known: apostrophe, case, caseops, escape, glue"),
-    "operator without name": (BPE.replace('"escape"', "{}"), "unknown operator None; known: apostrophe, case, caseops, escape, glue"),
+    "operator": (
+        BPE.replace('"escape"', '"rot13"'),
+        "unknown operator 'rot13'; known: apostrophe, case, caseops, escape, glue",
+    ),
+    "operator without name": (
+        BPE.replace('"escape"', "{}"),
+        "unknown operator None; known: apostrophe, case, caseops, escape, glue",
+    ),
     "operator parameter": (
         BPE.replace('"escape"', '{ name = "caseops", escape = true }'),
         "operator 'caseops' has no parameter 'escape'; it has: escape_metaspace",

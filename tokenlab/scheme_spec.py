@@ -112,8 +112,8 @@ def _require_escaped_metaspace(spec: SchemeSpec, where: str) -> None:
     operators = spec.make_operators()
     if not any(op.name == "escape" or getattr(op, "escape_metaspace", False) for op in operators):
         raise InputError(
-            f"{where}: SentencePiece cannot tell U+2581 from a space, so one of the operators before a lossless "
-            "vocabulary must be 'escape', or 'case' or 'caseops' with escape_metaspace"
+            f"{where}: SentencePiece cannot tell U+2581 from a space, so one of the operators before a "
+            "lossless vocabulary must be 'escape', or 'case' or 'caseops' with escape_metaspace"
         )
 
 

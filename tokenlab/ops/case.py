@@ -53,9 +53,7 @@ class Case:
     name: str = "case"
     reversible: bool = True
 
-    def __init__(
-        self, *, place: str = "word", default: str = "lower", escape_metaspace: bool = True
-    ) -> None:
+    def __init__(self, *, place: str = "word", default: str = "lower", escape_metaspace: bool = True) -> None:
         for parameter, value, known in (("place", place, PLACES), ("default", default, DEFAULTS)):
             if value not in known:
                 raise InputError(f"operator 'case': {parameter} = {value!r}; known: {', '.join(known)}")

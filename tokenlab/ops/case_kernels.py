@@ -112,7 +112,7 @@ def _events(predicted: bool, decoding: bool) -> NDArray[np.bool_]:
 
 @inlined
 def _ends_run(text: NDArray[np.uint8], n: int) -> bool:
-    """Whether the byte `n` of a view, which `events` names, is one; an `i` only without a letter beside it."""
+    """Whether a run ends before the byte `n` of a view, one of `events`: at an `i` only if it is alone."""
     return text[n] != _SMALL_I or not (
         (n > 0 and is_ascii_letter(text[n - 1])) or (n + 1 < len(text) and is_ascii_letter(text[n + 1]))
     )

@@ -86,7 +86,9 @@ def invert_reference(text: str) -> str:
     """One document read back, in plain Python: the twin of the kernel. Raises ValueError."""
     out = []
     at = 0
-    token = re.compile(rf"{ESC}(?P<literal>[{ESC}{GLUE}])|{GLUED}(?=[A-Za-z])|(?P<other>[^{ESC}{GLUE}])", re.DOTALL)
+    token = re.compile(
+        rf"{ESC}(?P<literal>[{ESC}{GLUE}])|{GLUED}(?=[A-Za-z])|(?P<other>[^{ESC}{GLUE}])", re.DOTALL
+    )
     while at < len(text):
         match = token.match(text, at)
         if match is None:

@@ -33,7 +33,7 @@ class NewlineSpace:
 
         values, offsets, document, position = invert(text.values, text.offsets)
         if document >= 0:
-            raise DecodingError(document, position, "a line does not begin with the space that is added to it")
+            raise DecodingError(document, position, "a line does not begin with its added space")
         return Ragged(values, offsets)
 
     def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
@@ -58,5 +58,5 @@ def invert_reference(text: str) -> str:
         return text
     lines = text.split("\n")
     if text == " " or any(not line.startswith(" ") for line in lines):
-        raise ValueError("a line does not begin with the space that is added to it")
+        raise ValueError("a line does not begin with its added space")
     return "\n".join(line[1:] for line in lines)
