@@ -41,6 +41,7 @@ ENTRIES: list[str | dict[str, Any]] = [
     "caseops",
     "apostrophe",
     "quote-swap",
+    {"name": "digits", "grouping": "split"},
     *({"name": "case", "place": p, "default": d} for p in ("word", "space") for d in ("lower", "predicted")),
     {"name": "case", "place": "alias", "default": "predicted"},
     {"name": "case", "place": "suffix"},

@@ -12,6 +12,7 @@ from tokenlab.errors import InputError
 from tokenlab.ops.apostrophe import Apostrophe
 from tokenlab.ops.case import Case
 from tokenlab.ops.caseops import CaseOps
+from tokenlab.ops.digits import Digits
 from tokenlab.ops.escape import Escape
 from tokenlab.ops.glue import Glue
 from tokenlab.ops.newline_space import NewlineSpace
@@ -19,7 +20,8 @@ from tokenlab.ops.operator import Operator
 from tokenlab.ops.quote_swap import QuoteSwap
 
 OPERATORS: dict[str, Callable[..., Operator]] = {
-    operator.name: operator for operator in (Apostrophe, Case, CaseOps, Escape, Glue, NewlineSpace, QuoteSwap)
+    operator.name: operator
+    for operator in (Apostrophe, Case, CaseOps, Digits, Escape, Glue, NewlineSpace, QuoteSwap)
 }
 
 _BUILT_IN = files("tokenlab") / "schemes"
