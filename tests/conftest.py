@@ -27,6 +27,8 @@ settings.load_profile("tokenlab")
 
 VOCAB_SIZE = 1024
 LOSSLESS = ("bytes", "bpe", "byte-bpe", "caseops")
+COMPOSED = ("caseops-alias", "caseops-before", "spaceops", "wordops", "wordops-auto")
+"""Lossless schemes of several operators, or of variants of one."""
 PUBLISHED = {
     "bpe-v1": "sp1024_official",
     "caseops-v1": "sp8192_caseops_v1_reserved",

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 MARKERS = "\ue001\ue002\ue003\ue004"
 BLOCKS = "\ue000\ue005\u2580\u2581\u2582"  # neighbours of the markers, and U+2581 with its own
+ALL_MARKS = "\ue001\ue002\ue003\ue004\ue005\ue006\ue007\ue008\ue009\u2055\ua78c"  # of every operator
 LETTERS = "abezABEZ"
 OTHERS = "\u00e9\u00c9\u0301\u00df \n\r\t.0125'[@`{\0\x7f\u00a0\ufeff\U0001f600\U0010ffff"
 LITERALS = ["<s>", "</s>", "<unk>", "<pad>", "<0x41>", "<|endoftext|>", "<pad></s>", "\u2581\u2581"]

@@ -18,6 +18,7 @@ import pytest
 from tests.command import refused, tokenlab, write_jsonl
 from tests.test_build import TEXTS
 from tokenlab.cli import app, spread
+from tokenlab.registry import scheme_names
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,6 @@ def test_flags_are_frozen() -> None:
             "--tokenizer",
             "--view",
         ],
-        "schemes": ["--json"],
         "screen": [
             "--holdout-docs",
             "--html",
@@ -114,6 +114,15 @@ def test_flags_are_frozen() -> None:
             "--text-field",
             "--vocab-size",
             "--workers",
+        ],
+        "schemes": [
+            "--input",
+            "--json",
+            "--scheme",
+            "--table",
+            "--text-field",
+            "--val-docs",
+            "--vocab-size",
         ],
         "audit": ["--dataset", "--json"],
         "train": [
@@ -259,19 +268,38 @@ def test_verify_exit_codes(tmp_path: Path, dataset: Path, documents: Path) -> No
 
 def test_schemes(tmp_path: Path) -> None:
     lines = tokenlab("schemes").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == [
-        "bpe",
-        "bpe-v1",
-        "byte-bpe",
-        "bytes",
-        "caseops",
-        "caseops-v1",
-    ]
+    assert [line.split()[0] for line in lines] == scheme_names()
     for line in lines:
         assert ("balanced, not reversible" in line) == ("-v1" in line.split()[0])
     assert [scheme["name"] for scheme in json.loads(tokenlab("schemes", "--json").stdout)] == [
         line.split()[0] for line in lines
     ]
+
+
+def test_a_table_of_schemes(tmp_path: Path) -> None:
+    docs = write_jsonl(
+        tmp_path / "docs.jsonl", [f"The cat sat on mat {i}. It's 1, (not 2)\n" * 3 for i in range(40)]
+    )
+    options = ["--table", "--input", docs, "--val-docs", 4, "--vocab-size", 300]
+    chosen = ["--scheme", "bpe", "--scheme", "wordops-auto", "--scheme", "caseops-v1"]
+    result = tokenlab("schemes", *options, *chosen)
+    assert result.returncode == 0, result.stderr
+    text, head, bpe, wordops, published = result.stdout.splitlines()
+    assert text.startswith("40 documents, ")
+    assert "tokens/byte" in head
+    assert bpe.split()[:2] == ["bpe", "300"]
+    assert "+0.0 %" in bpe
+    assert bpe.endswith("balanced, reversible")
+    assert wordops.endswith("balanced, reversible")
+    assert "published vocabulary" in published
+    rows = json.loads(tokenlab("schemes", *options, *chosen[:2], "--json").stdout)
+    assert (rows[0]["documents"], rows[0]["balanced"], rows[0]["reversible"]) == (40, 40, 40)
+    assert f"{rows[0]['rate']:.4f}" in bpe
+    assert "go with --table" in refused("schemes", "--scheme", "bpe")
+    assert "--val-docs is missing" in refused("schemes", "--table", "--input", docs)
+    assert "scheme bpe: the text fills" in refused(
+        "schemes", "--table", "--input", docs, "--val-docs", 4, *chosen[:2]
+    )
 
 
 def test_a_scheme_file_of_ones_own(tmp_path: Path) -> None:

@@ -136,9 +136,11 @@ def test_parameter_golf(exported: Callable[..., tuple[Path, Path]], scheme: str)
         assert path.read_bytes() == (folder / "tokenizer/sentencepiece.model").read_bytes()
 
 
-def test_caseops_trainers_find_the_sidecars(exported: Callable[..., tuple[Path, Path]]) -> None:
-    """In the folder of their own that they look in without being told, beside the same tokens."""
-    folder, out = exported("caseops", "parameter-golf", train_bytes=True)
+@pytest.mark.parametrize("scheme", ["caseops", "wordops"])
+def test_caseops_trainers_find_the_sidecars(exported: Callable[..., tuple[Path, Path]], scheme: str) -> None:
+    """In the folder of their own that they look in without being told, beside the same tokens; so do other
+    schemes with marks, whose pieces do not tell the bytes either."""
+    folder, out = exported(scheme, "parameter-golf", train_bytes=True)
     size = read_manifest(folder).vocab_size
     root = out / f"datasets/fineweb10B_sp{size}_caseops/datasets"
     data_path = root / f"datasets/fineweb10B_sp{size}_lossless_caps_caseops_v1_reserved"

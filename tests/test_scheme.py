@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests import odd_text
-from tests.conftest import LOSSLESS, PUBLISHED, VOCAB_SIZE
+from tests.conftest import COMPOSED, LOSSLESS, PUBLISHED, VOCAB_SIZE
 from tokenlab.errors import DecodingError, EncodingError, InputError
 from tokenlab.ragged import Ragged
 from tokenlab.registry import scheme_names
@@ -238,13 +238,14 @@ def test_spaces_that_a_lossless_scheme_keeps_are_no_overflow(lossless: Scheme) -
 
 
 def test_built_in_schemes() -> None:
-    assert scheme_names() == sorted([*LOSSLESS, "bpe-v1", "caseops-v1"])
+    lossless = (*LOSSLESS, *COMPOSED)
+    assert scheme_names() == sorted([*lossless, "bpe-v1", "caseops-v1"])
     for name in scheme_names():
         spec = open_scheme_spec(name)
         assert spec.name == name
         assert spec.summary
-        assert spec.is_reversible == (name in LOSSLESS)
-        assert spec.is_trainable == (name in LOSSLESS and name != "bytes")
+        assert spec.is_reversible == (name in lossless)
+        assert spec.is_trainable == (name in lossless and name != "bytes")
         assert parse_scheme(spec.to_toml()) == spec
 
 
@@ -265,8 +266,14 @@ BAD_SCHEMES = {
     "type of a field": (BPE + 'vocab_size = "7"\n', r"Expected `int.*segmenter\.vocab_size"),
     "kind": (BPE.replace('"sentencepiece"', '"wordpiece"'), r"Invalid value 'wordpiece'.*segmenter\.kind"),
     "normalization": (BPE.replace('"identity"', '"nfc"'), r"'nfc'.*segmenter\.normalization"),
-    "operator": (BPE.replace('"escape"', '"rot13"'), "unknown operator 'rot13'; known: caseops, escape"),
-    "operator without name": (BPE.replace('"escape"', "{}"), "unknown operator None; known: caseops, escape"),
+    "operator": (
+        BPE.replace('"escape"', '"rot13"'),
+        "unknown operator 'rot13'; known: apostrophe, case, caseops, escape, glue",
+    ),
+    "operator without name": (
+        BPE.replace('"escape"', "{}"),
+        "unknown operator None; known: apostrophe, case, caseops, escape, glue",
+    ),
     "operator parameter": (
         BPE.replace('"escape"', '{ name = "caseops", escape = true }'),
         "operator 'caseops' has no parameter 'escape'; it has: escape_metaspace",
@@ -281,15 +288,19 @@ BAD_SCHEMES = {
     ),
     "no escape": (
         BPE.replace('["escape"]', "[]"),
-        r"U\+2581.*must be 'escape', or 'caseops' with escape_metaspace",
+        r"U\+2581.*must be 'escape', or 'case' or 'caseops' with escape_metaspace",
     ),
     "caseops without escape": (
         BPE.replace('"escape"', '{ name = "caseops", escape_metaspace = false }'),
-        "must be 'escape', or 'caseops' with escape_metaspace",
+        "must be 'escape', or 'case' or 'caseops' with escape_metaspace",
     ),
-    "escape that is not last": (
-        BPE.replace('"escape"', '"escape", { name = "caseops", escape_metaspace = false }'),
-        "the last operator before a lossless vocabulary must be",
+    "operators without escape": (
+        BPE.replace('["escape"]', '["newline-space", "glue"]'),
+        r"U\+2581.*must be 'escape', or 'case' or 'caseops' with escape_metaspace",
+    ),
+    "unknown place": (
+        BPE.replace('"escape"', '{ name = "case", place = "left" }'),
+        "operator 'case': place = 'left'; known: word, space, suffix, alias",
     ),
 }
 
@@ -307,7 +318,7 @@ def test_a_scheme_that_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_schemes_that_are_not_there(tmp_path: Path) -> None:
-    built_in = "bpe, bpe-v1, byte-bpe, bytes, caseops, caseops-v1"
+    built_in = ", ".join(scheme_names())
     with pytest.raises(InputError, match=f"unknown scheme 'bqe'; built-in: {built_in}; or .*toml"):
         load_scheme("bqe")
     with pytest.raises(InputError, match=r"no\.toml: cannot read the scheme"):

@@ -18,9 +18,11 @@ def compose(
     """`first[second[j]]`, document by document (int32, the shape of `second`)."""
     out = np.empty(len(second), np.int32)
     for d in range(len(second_offsets) - 1):
-        base = first_offsets[d] + d
-        for j in range(second_offsets[d] + d, second_offsets[d + 1] + d + 1):
-            out[j] = first[base + second[j]]
+        start, stop = second_offsets[d] + d, second_offsets[d + 1] + d + 1
+        # Views and unsigned indices spare numba's check for a negative index: twice as fast.
+        outer, inner, composed = second[start:stop], first[first_offsets[d] + d :], out[start:stop]
+        for j in range(len(outer)):
+            composed[j] = inner[np.uint64(outer[j])]
     return out
 
 

@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from tokenlab.errors import InputError
+from tokenlab.ops.apostrophe import Apostrophe
+from tokenlab.ops.case import Case
 from tokenlab.ops.caseops import CaseOps
+from tokenlab.ops.digits import Digits
 from tokenlab.ops.escape import Escape
+from tokenlab.ops.glue import Glue
+from tokenlab.ops.newline_space import NewlineSpace
 from tokenlab.ops.operator import Operator
+from tokenlab.ops.quote_swap import QuoteSwap
 
-OPERATORS: dict[str, Callable[..., Operator]] = {CaseOps.name: CaseOps, Escape.name: Escape}
+OPERATORS: dict[str, Callable[..., Operator]] = {
+    operator.name: operator
+    for operator in (Apostrophe, Case, CaseOps, Digits, Escape, Glue, NewlineSpace, QuoteSwap)
+}
 
 _BUILT_IN = files("tokenlab") / "schemes"
 

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from tokenlab.cuts import CutMap, as_charges, charges_reference, compose_reference
 from tokenlab.errors import DecodingError, EncodingError, InputError
+from tokenlab.ops.digits import Digits
 from tokenlab.ops.normalize import SentencePieceNormalizer
 from tokenlab.ops.operator import Operator
 from tokenlab.ragged import Ragged
 from tokenlab.scheme_spec import ByteLevelSpec, ByteSpec, SchemeSpec, parse_scheme
 from tokenlab.segment.byte import ByteSegmenter
 from tokenlab.segment.byte_level import ByteLevelSegmenter
+from tokenlab.segment.grouped import GroupedSegmenter
 from tokenlab.segment.segmenter import Segmenter
 from tokenlab.segment.sentencepiece import MODEL_FILE, SentencePieceSegmenter
 from tokenlab.segment.spelling import cover, cover_reference, ends, spell
@@ -58,7 +60,7 @@ class Scheme:
     """A scheme with its vocabulary, ready to encode. Raises InputError when they do not fit."""
 
     def __init__(self, spec: SchemeSpec, vocabulary: bytes | None = None) -> None:
-        self.segmenter = _make_segmenter(spec, vocabulary)
+        self.segmenter: Segmenter = _make_segmenter(spec, vocabulary)
         operators = spec.make_operators()
         markers = [marker for operator in operators for marker in operator.markers]
         if isinstance(self.segmenter, SentencePieceSegmenter):
@@ -67,6 +69,10 @@ class Scheme:
             else:
                 self.segmenter.require_markers(markers)
                 operators += (SentencePieceNormalizer(self.segmenter.files[MODEL_FILE]),)
+        self.vocabulary = self.segmenter  # what the vocabulary file is, borders aside
+        for operator in operators:
+            if isinstance(operator, Digits):
+                self.segmenter = GroupedSegmenter(self.segmenter, operator.borders)
         bos = spec.specials.bos
         if bos is not None and bos != self.segmenter.bos:
             raise InputError(f"scheme {spec.name} says bos = {bos}, its vocabulary says {self.segmenter.bos}")

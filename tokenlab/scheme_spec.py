@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from tokenlab.errors import InputError
+from tokenlab.ops.digits import Digits
 from tokenlab.ops.operator import Operator
 from tokenlab.registry import make_operator, scheme_text
 
@@ -105,15 +106,36 @@ def parse_scheme(toml: str, where: str = "scheme") -> SchemeSpec:
     spec.make_operators()
     if isinstance(spec.segmenter, SentencePieceSpec) and spec.segmenter.normalization == "identity":
         _require_escaped_metaspace(spec, where)
+    _require_digits_left_whole(spec, where)
     return spec
 
 
-def _require_escaped_metaspace(spec: SchemeSpec, where: str) -> None:
-    last = spec.make_operators()[-1:]
-    if not last or not (last[0].name == "escape" or getattr(last[0], "escape_metaspace", False)):
+def _require_digits_left_whole(spec: SchemeSpec, where: str) -> None:
+    """Raise InputError if the segmenter would split what the operator `digits` keeps together."""
+    kept = [op.grouping for op in spec.make_operators() if isinstance(op, Digits) and op.grouping != "split"]
+    segmenter = spec.segmenter
+    if not kept:
+        return
+    if isinstance(segmenter, SentencePieceSpec):
+        remedy = "split_digits = false" if segmenter.split_digits else ""
+    elif isinstance(segmenter, ByteLevelSpec):
+        whole = ("gpt2",) if "joined" in kept else ("gpt2", "cl100k")
+        remedy = "" if segmenter.split in whole else f"split = {' or '.join(map(repr, whole))}"
+    else:
+        remedy = "another kind: a byte is a token"
+    if remedy:
         raise InputError(
-            f"{where}: SentencePiece cannot tell U+2581 from a space, so the last operator before a lossless "
-            "vocabulary must be 'escape', or 'caseops' with escape_metaspace"
+            f"{where}: operator 'digits' keeps digits together (grouping = {kept[0]!r}) that the segmenter "
+            f"splits; give the segmenter {remedy}"
+        )
+
+
+def _require_escaped_metaspace(spec: SchemeSpec, where: str) -> None:
+    operators = spec.make_operators()
+    if not any(op.name == "escape" or getattr(op, "escape_metaspace", False) for op in operators):
+        raise InputError(
+            f"{where}: SentencePiece cannot tell U+2581 from a space, so one of the operators before a "
+            "lossless vocabulary must be 'escape', or 'case' or 'caseops' with escape_metaspace"
         )
 
 

@@ -11,10 +11,12 @@ import numpy as np
 
 from tokenlab.corpus import Corpus, open_corpus
 from tokenlab.errors import InputError
+from tokenlab.ops.digits import Digits
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 from tokenlab.scheme_spec import ByteLevelSpec, SchemeSpec, SentencePieceSpec, open_scheme_spec
 from tokenlab.segment.byte_level import train_byte_level
+from tokenlab.segment.grouped import cut
 from tokenlab.segment.segmenter import read_vocabulary_file
 from tokenlab.segment.sentencepiece import train_sentencepiece
 
@@ -94,6 +96,9 @@ def train_vocabulary(spec: SchemeSpec, documents: Sequence[bytes]) -> bytes:
     operators = spec.make_operators()
     for operator in operators:
         text, _ = operator.apply(text)
+    for operator in operators:
+        if isinstance(operator, Digits):
+            text, _ = cut(text, operator.borders(text))
     if isinstance(segmenter, ByteLevelSpec):
         return train_byte_level(text.tobytes(), vocab_size=spec.vocab_size, split=segmenter.split)
     if not isinstance(segmenter, SentencePieceSpec):

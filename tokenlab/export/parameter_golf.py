@@ -26,6 +26,7 @@ import msgspec
 from shards import shard_name, sidecar_name
 from tokenlab.dataset import Dataset
 from tokenlab.export.folder import ExportFolder
+from tokenlab.export.pre_step import operators_of
 from tokenlab.export.stock_bytes import stock_byte_count
 from tokenlab.manifest import SPLITS
 from tokenlab.progress import Progress
@@ -49,13 +50,14 @@ def refuse(dataset: Dataset) -> str:
 
 
 def _is_caseops(dataset: Dataset) -> bool:
-    return any(operator.name == "caseops" for operator in dataset.scheme.operators)
+    """Whether operators write marks all over a text, as CaseOps does: only a sidecar tells the bytes then."""
+    return any(operator.name not in ("escape", "digits") for operator in operators_of(dataset.scheme))
 
 
 def write(dataset: Dataset, target: ExportFolder, progress: Progress) -> None:
     """See the module."""
     size = dataset.manifest.vocab_size
-    segmenter = dataset.scheme.segmenter
+    segmenter = dataset.scheme.vocabulary
     is_caseops = _is_caseops(dataset)
     if isinstance(segmenter, SentencePieceSegmenter):
         suffix, stem, kind = f"sp{size}", f"fineweb_{size}_bpe", "sentencepiece_bpe"
@@ -121,7 +123,7 @@ def _link(dataset: Dataset, target: ExportFolder, view: _View) -> None:
 
 def _tokenizer(dataset: Dataset, target: ExportFolder, stem: str) -> dict[str, str]:
     """Write the vocabulary; the manifest's keys that name it."""
-    segmenter = dataset.scheme.segmenter
+    segmenter = dataset.scheme.vocabulary
     if isinstance(segmenter, ByteSegmenter):
         config = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "byte_offset": 4, "byte_count": 256}
         content = {"config": config, "tokenizer_type": "pure_byte", "vocab_size": segmenter.vocab_size}
@@ -143,7 +145,7 @@ def vocab_text(model: SentencePieceModel) -> str:
 
 
 def _ids(dataset: Dataset) -> dict[str, int]:
-    segmenter = dataset.scheme.segmenter
+    segmenter = dataset.scheme.vocabulary
     eos = segmenter.model.eos_id if isinstance(segmenter, SentencePieceSegmenter) else 2
     return {
         "vocab_size": segmenter.vocab_size,
@@ -176,7 +178,7 @@ def _header(dataset: Dataset) -> dict[str, Any]:
 
 
 def _notes(dataset: Dataset, target: ExportFolder, stock: _View, caseops: _View, *, is_caseops: bool) -> None:
-    size, segmenter = dataset.manifest.vocab_size, dataset.scheme.segmenter
+    size, segmenter = dataset.manifest.vocab_size, dataset.scheme.vocabulary
     kind = "model" if isinstance(segmenter, SentencePieceSegmenter) else "json"
     target.note(
         f"stock trainer: DATA_PATH=OUTPUT/{stock.shards} "

@@ -21,10 +21,8 @@ import re
 
 from tokenlab.cuts import CutMap
 from tokenlab.errors import DecodingError
+from tokenlab.ops.marks import ALLCAPS, CAPNEXT, ESC, METASPACE, TITLE
 from tokenlab.ragged import Ragged
-
-TITLE, ALLCAPS, CAPNEXT, ESC = "\ue001", "\ue002", "\ue003", "\ue004"
-METASPACE = "\u2581"
 
 
 class CaseOps:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tokenlab.cuts import CutMap
 from tokenlab.errors import DecodingError
-from tokenlab.ops.caseops import ESC, METASPACE
+from tokenlab.ops.marks import ESC, METASPACE
 from tokenlab.ragged import Ragged
 
 

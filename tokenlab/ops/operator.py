@@ -14,6 +14,10 @@ class Operator(Protocol):
     `name`: as a scheme lists it. `reversible`: `invert(apply(x)) == x` for every valid
     UTF-8 `x`. `markers`: characters that the operator may insert and that a vocabulary
     must hold whole (single code points).
+
+    An operator takes any valid UTF-8, also what another one wrote, with its own marks anywhere in it, and
+    writes valid UTF-8 in which U+2581 stands only where its input has it. So reversible operators compose in
+    every order; `marks.py` says how that is done.
     """
 
     name: str

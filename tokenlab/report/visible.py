@@ -13,11 +13,9 @@ from itertools import groupby
 from typing import Literal
 
 from tokenlab.inspection import TokenRow
-from tokenlab.ops.caseops import ALLCAPS, CAPNEXT, ESC, TITLE
+from tokenlab.ops.marks import MARK_NAMES
 
 Kind = Literal["text", "space", "name", "byte", "operator"]
-
-OPERATOR_NAMES = {TITLE: "TITLE", ALLCAPS: "ALLCAPS", CAPNEXT: "CAPNEXT", ESC: "ESC"}
 
 _SPACES = {" ": "·", "\n": "↵", "\t": "⇥"}
 
@@ -48,7 +46,7 @@ def label(row: TokenRow) -> list[Part]:
     """A token as what can be shown: an operator by its name, else what its id spells."""
     spelled = bytes.fromhex(row.spells)
     if row.operator:
-        return [Part(OPERATOR_NAMES.get(c, _name(c)), "operator") for c in spelled.decode()]
+        return [Part(MARK_NAMES.get(c, _name(c)), "operator") for c in spelled.decode()]
     return visible(spelled)
 
 
