@@ -268,11 +268,11 @@ BAD_SCHEMES = {
     "normalization": (BPE.replace('"identity"', '"nfc"'), r"'nfc'.*segmenter\.normalization"),
     "operator": (
         BPE.replace('"escape"', '"rot13"'),
-        "unknown operator 'rot13'; known: apostrophe, case, caseops, escape, glue",
+        "unknown operator 'rot13'; known: apostrophe, case, caseops, digits, escape",
     ),
     "operator without name": (
         BPE.replace('"escape"', "{}"),
-        "unknown operator None; known: apostrophe, case, caseops, escape, glue",
+        "unknown operator None; known: apostrophe, case, caseops, digits, escape",
     ),
     "operator parameter": (
         BPE.replace('"escape"', '{ name = "caseops", escape = true }'),

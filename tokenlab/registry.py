@@ -1,9 +1,14 @@
-"""What a scheme may name: the built-in schemes, and operators by name."""
+"""What a scheme may name: the built-in schemes, those of installed packages, and operators by name.
+
+A package adds schemes by entry points of the group `tokenlab.schemes`: the name is the scheme's, the object
+the text of its TOML. A built-in scheme cannot be replaced.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,21 +32,50 @@ OPERATORS: dict[str, Callable[..., Operator]] = {
 _BUILT_IN = files("tokenlab") / "schemes"
 
 
-def scheme_names() -> list[str]:
+ENTRY_POINTS = "tokenlab.schemes"
+
+
+def built_in_names() -> list[str]:
     """Names of the built-in schemes, sorted."""
     return sorted(
         entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml")
     )
 
 
+def scheme_names() -> list[str]:
+    """Names of the schemes there are: the built-in ones, then those of installed packages, each sorted."""
+    return [*built_in_names(), *sorted(_plugged_in())]
+
+
+def _plugged_in() -> dict[str, EntryPoint]:
+    built_in = built_in_names()
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS) if point.name not in built_in}
+
+
+def _plugged_in_text(point: EntryPoint) -> str:
+    where = f"scheme {point.name} of the package {point.dist.name if point.dist else 'unknown'}"
+    try:
+        text = point.load()
+    except Exception as error:  # whatever another package raises when it is imported
+        raise InputError(f"{where}: {point.value} cannot be loaded: {error}") from error
+    if not isinstance(text, str):
+        raise InputError(f"{where}: {point.value} is no text of a scheme file but {type(text).__name__}")
+    return text
+
+
 def scheme_text(name: str) -> str:
-    """The TOML of a built-in scheme, or of a user's `.toml` file. Raises InputError."""
-    if name in scheme_names():
+    """The TOML of a built-in scheme, an installed one, or of a user's `.toml` file. Raises InputError."""
+    if name in built_in_names():
         return (_BUILT_IN / f"{name}.toml").read_text()
     path = Path(name)
     if path.suffix != ".toml":
+        plugged_in = _plugged_in()
+        if name in plugged_in:
+            return _plugged_in_text(plugged_in[name])
+        installed = f"; installed: {', '.join(sorted(plugged_in))}" if plugged_in else ""
         raise InputError(
-            f"unknown scheme {name!r}; built-in: {', '.join(scheme_names())}; or a path ending in .toml"
+            f"unknown scheme {name!r}; built-in: {', '.join(built_in_names())}{installed}; "
+            "or a path ending in .toml"
         )
     try:
         return path.read_text()

@@ -1,0 +1,54 @@
+"""Schemes of installed packages: found by entry points, as the example package has them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests import odd_text
+from tests.test_scheme import check_reference, check_totals
+from tokenlab.errors import InputError
+from tokenlab.registry import built_in_names, scheme_names, scheme_text
+from tokenlab.scheme import PROBE, Scheme
+from tokenlab.scheme_spec import open_scheme_spec
+from tokenlab.vocabulary import train_vocabulary
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "plug-in-schemes"
+
+
+def install(folder: Path, points: dict[str, str]) -> None:
+    """A package's metadata, as an installer leaves it."""
+    info = folder / "plugged_in-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-in\nVersion: 1.0\n")
+    lines = [f"{name} = {value}" for name, value in points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[tokenlab.schemes]", *lines, ""]))
+
+
+def test_the_example_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: list[bytes]) -> None:
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    install(tmp_path, project["entry-points"]["tokenlab.schemes"])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    assert scheme_names() == [*built_in_names(), "unigram", "wordops-unigram"]
+    for name in ("unigram", "wordops-unigram"):
+        spec = open_scheme_spec(name).with_vocab_size(700)
+        assert spec.name == name
+        scheme = Scheme(spec, train_vocabulary(spec, embedded[:20]))
+        texts = [PROBE, odd_text.HOSTILE, " (The\nX \u2055 a"]
+        check_totals(scheme, texts)
+        check_reference(scheme, texts)
+    with pytest.raises(InputError, match="installed: unigram, wordops-unigram; or a path"):
+        scheme_text("unknown")
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, {"gone": "no_such_module:TEXT", "number": "math:pi", "bpe": "math:pi"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match="scheme gone of the package plugged-in: no_such_module:TEXT cannot"):
+        open_scheme_spec("gone")
+    with pytest.raises(InputError, match="math:pi is no text of a scheme file but float"):
+        open_scheme_spec("number")
+    assert open_scheme_spec("bpe").name == "bpe"  # a built-in scheme is not replaced
