@@ -40,6 +40,11 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except _usage_error() as error:
         _fail(f"{error.format_message()} (see tokenlab --help)", 2)  # type: ignore[attr-defined]
+    except SystemError as error:
+        # What C code (numba's loader) says when Ctrl-C came in its midst.
+        if not _was_interrupted(error):
+            raise
+        code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -70,6 +75,12 @@ def spread(arguments: list[str]) -> list[str]:
             positional += 1
         spread_out.append(argument)
     return spread_out
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _usage_error() -> type[Exception]:
