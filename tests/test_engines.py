@@ -22,6 +22,8 @@ from tokenlab.progress import Progress
 
 VAL_DOCS = 20
 
+WORKERS = [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(7, marks=pytest.mark.slow)]
+
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -123,8 +125,7 @@ def test_flags(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2, 7])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_slurm(tmp_path: Path, documents: Path, expected: dict[str, str], workers: int) -> None:
     """Submitit's local executor: the same jobs, as processes of this machine."""
     pytest.importorskip("submitit")
@@ -162,7 +163,7 @@ def quiet_ray() -> Iterator[Any]:
     ray.shutdown()
 
 
-@pytest.mark.parametrize("workers", [1, 2, 7])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_ray(tmp_path: Path, documents: Path, expected: dict[str, str], quiet_ray: Any, workers: int) -> None:
     make(documents, tmp_path / "out", workers=workers, name="ray")
     assert digests(tmp_path / "out") == expected
