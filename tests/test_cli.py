@@ -592,3 +592,24 @@ def test_piped_progress_is_a_line_every_ten_seconds(
     assert lines == [
         f"encode: {n} %, {n}.0 MB, 7 documents, 1.0 MB/s, {n} s, about {100 - n} s left" for n in (10, 20, 30)
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ab", "a", "b", "--output", "x"], "this needs torch and scipy: pip install 'tokenlab-bpb[ab]'"),
+        (["screen", "bpe", "--output", "x"], "this needs scipy: pip install 'tokenlab-bpb[screen]'"),
+        (["report", "home"], "this needs scipy: pip install 'tokenlab-bpb[ab]'"),
+    ],
+)
+def test_a_missing_extra_is_named(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "plan.toml").touch()
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['scipy'] = None\n"
+        f"sys.argv = ['tokenlab', *{arguments!r}]\n"
+        "from tokenlab.cli import main; main()"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines() == [f"tokenlab: {said}"]

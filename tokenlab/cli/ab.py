@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenlab.cli.app import Json, app, show
+from tokenlab.cli.app import Json, app, require_libraries, show
 
 
 class Column(StrEnum):
@@ -181,6 +181,7 @@ def ab(
     in --output: killed at any point, the same command goes on. The first arm is the baseline.
     docs/ab.md explains the columns, the statistics and the controls.
     """
+    require_libraries("ab", "torch", "scipy")
     from tokenlab.ab.conduct import conduct, conducting, prepare, take_up
     from tokenlab.ab.forecast import forecast
     from tokenlab.memory import keep_freed_memory

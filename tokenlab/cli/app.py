@@ -25,6 +25,17 @@ app = typer.Typer(
 )
 
 
+def require_libraries(extra: str, *libraries: str) -> None:
+    """Raise InputError, with the line that installs them, when an extra's libraries are not here."""
+    import importlib.util
+
+    from tokenlab.errors import InputError
+
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"this needs {' and '.join(missing)}: pip install 'tokenlab-bpb[{extra}]'")
+
+
 class Transform(StrEnum):
     """What a foreign dataset's text went through before its tokenizer."""
 

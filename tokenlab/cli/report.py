@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tokenlab.cli.app import Html, Json, app, show, typed_command
+from tokenlab.cli.app import Html, Json, app, require_libraries, show, typed_command
 
 
 @app.command(
@@ -77,6 +77,7 @@ def report(
 def _experiment(
     folders: list[Path], html: Path | None, record: Path | None, confirm: bool, json: bool
 ) -> None:
+    require_libraries("ab", "scipy")
     from tokenlab.ab.analysis import analyse
     from tokenlab.ab.experiment import Experiment
     from tokenlab.errors import InputError

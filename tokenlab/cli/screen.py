@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tokenlab.cli.app import Html, Json, app, show, typed_command
+from tokenlab.cli.app import Html, Json, app, require_libraries, show, typed_command
 
 
 @app.command(
@@ -69,6 +69,7 @@ def screen(
     were worth in trained models, is printed beside the ranking. A killed screen goes on with
     the schemes that are missing when the same command is run again, and so do added ones.
     """
+    require_libraries("screen", "scipy")
     from tokenlab.memory import keep_freed_memory
     from tokenlab.report.page import require_folder, write_page
     from tokenlab.report.screen import screen_json, screen_text
