@@ -10,34 +10,16 @@ from __future__ import annotations
 
 import re
 
-from tokenlab.cuts import CutMap
-from tokenlab.errors import DecodingError
+from tokenlab.ops.kernel_operator import KernelOperator
 from tokenlab.ops.marks import ESC, JOINING_APOSTROPHE
-from tokenlab.ragged import Ragged
 
 
-class Apostrophe:
+class Apostrophe(KernelOperator):
     """The `apostrophe` operator."""
 
     name: str = "apostrophe"
-    reversible: bool = True
     markers: tuple[str, ...] = (ESC,)
-
-    def apply(self, text: Ragged) -> tuple[Ragged, CutMap]:
-        """Write the letters; see `Operator.apply`."""
-        from tokenlab.ops.apostrophe_kernels import apply
-
-        values, offsets, positions = apply(text.values, text.offsets)
-        return Ragged(values, offsets), CutMap(offsets, positions)
-
-    def invert(self, text: Ragged) -> Ragged:
-        """Read the letters back; see `Operator.invert`."""
-        from tokenlab.ops.apostrophe_kernels import REASONS, invert
-
-        values, offsets, document, position, reason = invert(text.values, text.offsets)
-        if reason:
-            raise DecodingError(document, position, REASONS[reason])
-        return Ragged(values, offsets)
+    kernels = "tokenlab.ops.apostrophe_kernels"
 
     def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
         """See `Operator.apply_reference`."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tokenlab.jit import inlined, kernel
 from tokenlab.ops.letters_kernels import is_ascii_letter
+from tokenlab.ops.marks_kernels import ESC_BYTE, is_character, is_mark, write_mark
 
 _APOSTROPHE = 0x27
 
@@ -23,13 +24,8 @@ def _is_event(byte: int) -> bool:
 
 
 @inlined
-def _is_esc(text: NDArray[np.uint8], i: int, stop: int) -> bool:
-    return i + 2 < stop and text[i] == 0xEE and text[i + 1] == 0x80 and text[i + 2] == 0x84
-
-
-@inlined
 def _is_joining(text: NDArray[np.uint8], i: int, stop: int) -> bool:
-    return i + 2 < stop and text[i] == 0xEA and text[i + 1] == 0x9E and text[i + 2] == 0x8C
+    return is_character(text, i, stop, 0xEA, 0x9E, 0x8C)
 
 
 @inlined
@@ -62,10 +58,8 @@ def apply(
                 o += 3
                 i += 1
             elif _is_event(byte):
-                if _is_esc(text, i, stop) or _is_joining(text, i, stop):
-                    out[o], out[o + 1], out[o + 2] = 0xEE, 0x80, 0x84
-                    for k in range(3):
-                        cuts[o + k + d] = i - start
+                if is_mark(text, i, stop, ESC_BYTE) or _is_joining(text, i, stop):
+                    write_mark(out, cuts, o, d, ESC_BYTE, i - start)
                     o += 3
                 out[o] = byte
                 cuts[o + d] = i - start
@@ -115,9 +109,9 @@ def invert(
                 o += 1
                 i += 3
                 continue
-            if _is_esc(text, i, stop):
+            if is_mark(text, i, stop, ESC_BYTE):
                 i += 3
-                if not (_is_esc(text, i, stop) or _is_joining(text, i, stop)):
+                if not (is_mark(text, i, stop, ESC_BYTE) or _is_joining(text, i, stop)):
                     return out[:0], out_offsets, d, i - 3 - start, 2
                 out[o], out[o + 1] = text[i], text[i + 1]
                 o += 2

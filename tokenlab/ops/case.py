@@ -26,8 +26,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tokenlab.cuts import CutMap
-from tokenlab.errors import DecodingError, InputError
+from tokenlab.errors import InputError
+from tokenlab.ops.kernel_operator import KernelOperator
 from tokenlab.ops.marks import (
     ALLCAPS,
     CAPNEXT,
@@ -40,18 +40,17 @@ from tokenlab.ops.marks import (
     TITLE,
 )
 from tokenlab.ops.sentence_start import expects_capital
-from tokenlab.ragged import Ragged
 
 PLACES = ("word", "space", "suffix", "alias")
 DEFAULTS = ("lower", "predicted")
 ALIASES = {TITLE: SPACE_TITLE, ALLCAPS: SPACE_ALLCAPS, LOWER: SPACE_LOWER}
 
 
-class Case:
+class Case(KernelOperator):
     """The `case` operator. Raises InputError for a place or a default that it does not know."""
 
     name: str = "case"
-    reversible: bool = True
+    kernels = "tokenlab.ops.case_kernels"
 
     def __init__(self, *, place: str = "word", default: str = "lower", escape_metaspace: bool = True) -> None:
         for parameter, value, known in (("place", place, PLACES), ("default", default, DEFAULTS)):
@@ -61,29 +60,11 @@ class Case:
         self.default = default
         self.escape_metaspace = escape_metaspace
         self.markers = markers_of(place, default)
-
-    def apply(self, text: Ragged) -> tuple[Ragged, CutMap]:
-        """Write capitals as marks; see `Operator.apply`."""
-        from tokenlab.ops.case_kernels import apply
-
-        values, offsets, positions = apply(text.values, text.offsets, *self._parameters())
-        return Ragged(values, offsets), CutMap(offsets, positions)
-
-    def invert(self, text: Ragged) -> Ragged:
-        """Read the marks back; see `Operator.invert`."""
-        from tokenlab.ops.case_kernels import REASONS, invert
-
-        values, offsets, document, position, reason = invert(text.values, text.offsets, *self._parameters())
-        if reason:
-            raise DecodingError(document, position, REASONS[reason])
-        return Ragged(values, offsets)
+        self.arguments = (PLACES.index(place), default == "predicted", escape_metaspace)
 
     def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
         """See `Operator.apply_reference`."""
         return apply_reference(text.decode(), self)
-
-    def _parameters(self) -> tuple[int, bool, bool]:
-        return PLACES.index(self.place), self.default == "predicted", self.escape_metaspace
 
 
 def markers_of(place: str, default: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from tokenlab.ops.letters_kernels import (
     is_upper,
     width_at,
 )
+from tokenlab.ops.marks_kernels import is_metaspace, write_mark
 from tokenlab.ops.sentence_start_kernels import ends_sentence
 
 _NONE, _TITLE, _ALLCAPS, _CAPNEXT, _ESC, _LOWER = 0, 0x81, 0x82, 0x83, 0x84, 0x85
@@ -58,11 +59,6 @@ def _mark_at(text: NDArray[np.uint8], i: int, stop: int, own: NDArray[np.bool_])
 
 
 @inlined
-def _is_metaspace(text: NDArray[np.uint8], i: int, stop: int) -> bool:
-    return i + 2 < stop and text[i] == 0xE2 and text[i + 1] == 0x96 and text[i + 2] == 0x81
-
-
-@inlined
 def _alias(mark: int) -> int:
     return _SPACE_TITLE if mark == _TITLE else _SPACE_ALLCAPS if mark == _ALLCAPS else _SPACE_LOWER
 
@@ -70,14 +66,6 @@ def _alias(mark: int) -> int:
 @inlined
 def _without_space(alias: int) -> int:
     return _TITLE if alias == _SPACE_TITLE else _ALLCAPS if alias == _SPACE_ALLCAPS else _LOWER
-
-
-@inlined
-def _write_mark(
-    out: NDArray[np.uint8], cuts: NDArray[np.int32], o: int, d: int, last: int, consumed: int
-) -> None:
-    out[o], out[o + 1], out[o + 2] = 0xEE, 0x80, last
-    cuts[o + d], cuts[o + d + 1], cuts[o + d + 2] = consumed, consumed, consumed
 
 
 @kernel
@@ -152,15 +140,15 @@ def apply(
                     at_start = alert = False
                     width = 0
                 elif is_upper(byte):  # in a word whose first letter was copied
-                    _write_mark(out, cuts, o, d, _CAPNEXT, i - start)
+                    write_mark(out, cuts, o, d, _CAPNEXT, i - start)
                     o += 3
                     byte |= _CASE_BIT
             elif byte >= 0x80:
                 if _mark_at(text, i, stop, own):
-                    _write_mark(out, cuts, o, d, _ESC, i - start)
+                    write_mark(out, cuts, o, d, _ESC, i - start)
                     o += 3
-                elif escape_metaspace and _is_metaspace(text, i, stop):
-                    _write_mark(out, cuts, o, d, _ESC, i - start)
+                elif escape_metaspace and is_metaspace(text, i, stop):
+                    write_mark(out, cuts, o, d, _ESC, i - start)
                     out[o + 3] = _SPACE
                     cuts[o + 3 + d] = i - start
                     o += 4
@@ -233,26 +221,26 @@ def _write_word(
         spaced = place != _WORD and i > start and text[i - 1] == _SPACE
         if spaced:
             o -= 1
-            _write_mark(out, cuts, o, d, _alias(mark) if place == _ALIAS else mark, i - 1 - start)
+            write_mark(out, cuts, o, d, _alias(mark) if place == _ALIAS else mark, i - 1 - start)
             o += 3
             if place == _BEFORE_SPACE:
                 out[o] = _SPACE
                 cuts[o + d] = i - 1 - start
                 o += 1
         else:
-            _write_mark(out, cuts, o, d, mark, i - start)
+            write_mark(out, cuts, o, d, mark, i - start)
             o += 3
     first = i
     while i < end:
         if capitals and not all_capitals and i > first and is_upper(text[i]):
-            _write_mark(out, cuts, o, d, _CAPNEXT, i - start)
+            write_mark(out, cuts, o, d, _CAPNEXT, i - start)
             o += 3
         out[o] = text[i] | _CASE_BIT
         cuts[o + d] = i - start
         o += 1
         i += 1
     if mark != _NONE and place == _SUFFIX:
-        _write_mark(out, cuts, o, d, mark, end - start)
+        write_mark(out, cuts, o, d, mark, end - start)
         o += 3
     return end, o
 

@@ -19,37 +19,21 @@ from __future__ import annotations
 
 import re
 
-from tokenlab.cuts import CutMap
-from tokenlab.errors import DecodingError
+from tokenlab.ops.kernel_operator import KernelOperator
 from tokenlab.ops.marks import ALLCAPS, CAPNEXT, ESC, METASPACE, TITLE
-from tokenlab.ragged import Ragged
 
 
-class CaseOps:
+class CaseOps(KernelOperator):
     """The `caseops` operator."""
 
     name: str = "caseops"
-    reversible: bool = True
     markers: tuple[str, ...] = (TITLE, ALLCAPS, CAPNEXT, ESC)
+
+    kernels = "tokenlab.ops.caseops_kernels"
 
     def __init__(self, *, escape_metaspace: bool = True) -> None:
         self.escape_metaspace = escape_metaspace
-
-    def apply(self, text: Ragged) -> tuple[Ragged, CutMap]:
-        """Write capitals as markers; see `Operator.apply`."""
-        from tokenlab.ops.caseops_kernels import apply
-
-        values, offsets, positions = apply(text.values, text.offsets, self.escape_metaspace)
-        return Ragged(values, offsets), CutMap(offsets, positions)
-
-    def invert(self, text: Ragged) -> Ragged:
-        """Read the markers back; see `Operator.invert`."""
-        from tokenlab.ops.caseops_kernels import REASONS, invert
-
-        values, offsets, document, position, reason = invert(text.values, text.offsets, self.escape_metaspace)
-        if reason:
-            raise DecodingError(document, position, REASONS[reason])
-        return Ragged(values, offsets)
+        self.arguments = (escape_metaspace,)
 
     def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
         """See `Operator.apply_reference`."""

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenlab.jit import inlined, kernel
+from tokenlab.ops.letters_kernels import is_ascii_letter, is_lower, is_upper
+from tokenlab.ops.marks_kernels import is_metaspace, write_mark
 
 _TITLE, _ALLCAPS, _CAPNEXT, _ESC = 0x81, 0x82, 0x83, 0x84
 _SPACE = 0x20
@@ -22,28 +24,8 @@ REASONS = {
 
 
 @inlined
-def _is_upper(byte: int) -> bool:
-    return 0x41 <= byte <= 0x5A
-
-
-@inlined
-def _is_lower(byte: int) -> bool:
-    return 0x61 <= byte <= 0x7A
-
-
-@inlined
-def _is_letter(byte: int) -> bool:
-    return 0x61 <= (byte | _CASE_BIT) <= 0x7A
-
-
-@inlined
 def _is_marker(text: NDArray[np.uint8], i: int, stop: int) -> bool:
     return i + 2 < stop and text[i + 1] == 0x80 and _TITLE <= text[i + 2] <= _ESC
-
-
-@inlined
-def _is_metaspace(text: NDArray[np.uint8], i: int, stop: int) -> bool:
-    return i + 2 < stop and text[i + 1] == 0x96 and text[i + 2] == 0x81
 
 
 @kernel
@@ -51,22 +33,14 @@ def _room(text: NDArray[np.uint8]) -> int:
     """An upper bound of the output: every capital and every possible escape takes a marker."""
     extra = 0
     for byte in text:
-        extra += 3 * (_is_upper(byte) or byte == 0xEE or byte == 0xE2)
+        extra += 3 * (is_upper(byte) or byte == 0xEE or byte == 0xE2)
     return len(text) + extra
-
-
-@inlined
-def _write_marker(
-    out: NDArray[np.uint8], cuts: NDArray[np.int32], o: int, c: int, last: int, consumed: int
-) -> None:
-    out[o], out[o + 1], out[o + 2] = 0xEE, 0x80, last
-    cuts[c], cuts[c + 1], cuts[c + 2] = consumed, consumed, consumed
 
 
 @inlined
 def _is_plain(byte: int) -> bool:
     """Neither a capital nor the first byte of a marker or of U+2581 (nor any byte above it)."""
-    return not _is_upper(byte) and byte < 0xE2
+    return not is_upper(byte) and byte < 0xE2
 
 
 @kernel
@@ -86,14 +60,14 @@ def apply(
         while i < stop:
             # Byte `i` may be anything; behind it, everything up to the next byte that is not plain.
             byte = text[i]
-            if _is_upper(byte):
-                in_word = i > start and _is_letter(text[i - 1])
-                if not in_word and i + 1 < stop and _is_upper(text[i + 1]):
+            if is_upper(byte):
+                in_word = i > start and is_ascii_letter(text[i - 1])
+                if not in_word and i + 1 < stop and is_upper(text[i + 1]):
                     end = i + 2
-                    while end < stop and _is_upper(text[end]):
+                    while end < stop and is_upper(text[end]):
                         end += 1
-                    if end == stop or not _is_lower(text[end]):
-                        _write_marker(out, cuts, o, o + d, _ALLCAPS, i - start)
+                    if end == stop or not is_lower(text[end]):
+                        write_mark(out, cuts, o, d, _ALLCAPS, i - start)
                         o += 3
                         while i < end:
                             out[o] = text[i] | _CASE_BIT
@@ -101,14 +75,14 @@ def apply(
                             o += 1
                             i += 1
                         continue
-                _write_marker(out, cuts, o, o + d, _CAPNEXT if in_word else _TITLE, i - start)
+                write_mark(out, cuts, o, d, _CAPNEXT if in_word else _TITLE, i - start)
                 o += 3
                 byte |= _CASE_BIT
             elif byte == 0xEE and _is_marker(text, i, stop):
-                _write_marker(out, cuts, o, o + d, _ESC, i - start)
+                write_mark(out, cuts, o, d, _ESC, i - start)
                 o += 3
-            elif byte == 0xE2 and escape_metaspace and _is_metaspace(text, i, stop):
-                _write_marker(out, cuts, o, o + d, _ESC, i - start)
+            elif byte == 0xE2 and escape_metaspace and is_metaspace(text, i, stop):
+                write_mark(out, cuts, o, d, _ESC, i - start)
                 out[o + 3] = _SPACE
                 cuts[o + 3 + d] = i - start
                 o += 4
@@ -166,12 +140,12 @@ def invert(
                     return out[:0], out_offsets, d, i - 3 - start, 2
                 o += 3
                 continue
-            if i == stop or not _is_lower(text[i]):
+            if i == stop or not is_lower(text[i]):
                 return out[:0], out_offsets, d, i - 3 - start, 1
             out[o] = text[i] ^ _CASE_BIT
             o += 1
             i += 1
-            while marker == _ALLCAPS and i < stop and _is_lower(text[i]):
+            while marker == _ALLCAPS and i < stop and is_lower(text[i]):
                 out[o] = text[i] ^ _CASE_BIT
                 o += 1
                 i += 1

@@ -6,18 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenlab.jit import inlined, kernel
+from tokenlab.ops.marks_kernels import ESC_BYTE, is_mark, is_metaspace, write_mark
 
 
 @inlined
 def _kind(text: NDArray[np.uint8], i: int, stop: int) -> int:
     """1 when U+2581 stands at byte `i`, 2 when ESC does, else 0."""
-    if i + 2 >= stop:
-        return 0
-    if text[i] == 0xE2 and text[i + 1] == 0x96 and text[i + 2] == 0x81:
+    if is_metaspace(text, i, stop):
         return 1
-    if text[i] == 0xEE and text[i + 1] == 0x80 and text[i + 2] == 0x84:
-        return 2
-    return 0
+    return 2 if is_mark(text, i, stop, ESC_BYTE) else 0
 
 
 @kernel
@@ -47,9 +44,7 @@ def apply(
         while i < stop:
             kind = _kind(text, i, stop)
             if kind:
-                out[o], out[o + 1], out[o + 2] = 0xEE, 0x80, 0x84
-                for k in range(3):
-                    cuts[o + d + k] = i - start
+                write_mark(out, cuts, o, d, ESC_BYTE, i - start)
                 o += 3
             if kind == 1:
                 out[o] = 0x20

@@ -19,37 +19,19 @@ from __future__ import annotations
 
 import re
 
-from tokenlab.cuts import CutMap
-from tokenlab.errors import DecodingError
+from tokenlab.ops.kernel_operator import KernelOperator
 from tokenlab.ops.letters import is_letter
 from tokenlab.ops.marks import ESC, GLUE
-from tokenlab.ragged import Ragged
 
 GLUED = GLUE + " "
 
 
-class Glue:
+class Glue(KernelOperator):
     """The `glue` operator."""
 
     name: str = "glue"
-    reversible: bool = True
     markers: tuple[str, ...] = (ESC,)
-
-    def apply(self, text: Ragged) -> tuple[Ragged, CutMap]:
-        """Write the marks; see `Operator.apply`."""
-        from tokenlab.ops.glue_kernels import apply
-
-        values, offsets, positions = apply(text.values, text.offsets)
-        return Ragged(values, offsets), CutMap(offsets, positions)
-
-    def invert(self, text: Ragged) -> Ragged:
-        """Read the marks back; see `Operator.invert`."""
-        from tokenlab.ops.glue_kernels import REASONS, invert
-
-        values, offsets, document, position, reason = invert(text.values, text.offsets)
-        if reason:
-            raise DecodingError(document, position, REASONS[reason])
-        return Ragged(values, offsets)
+    kernels = "tokenlab.ops.glue_kernels"
 
     def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
         """See `Operator.apply_reference`."""

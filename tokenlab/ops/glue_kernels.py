@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tokenlab.jit import inlined, kernel
 from tokenlab.ops.letters_kernels import code_point, is_ascii_letter, is_letter, width_before
+from tokenlab.ops.marks_kernels import ESC_BYTE, is_character, is_mark, write_mark
 
 _SPACE = 0x20
 _APOSTROPHE = 0x2019
@@ -41,13 +42,8 @@ def _is_event(before: int, here: int) -> bool:
 
 
 @inlined
-def _is_esc(text: NDArray[np.uint8], i: int, stop: int) -> bool:
-    return i + 2 < stop and text[i] == 0xEE and text[i + 1] == 0x80 and text[i + 2] == 0x84
-
-
-@inlined
 def _is_glue(text: NDArray[np.uint8], i: int, stop: int) -> bool:
-    return i + 2 < stop and text[i] == 0xE2 and text[i + 1] == 0x81 and text[i + 2] == 0x95
+    return is_character(text, i, stop, 0xE2, 0x81, 0x95)
 
 
 @kernel
@@ -89,17 +85,15 @@ def apply(
         before = np.uint8(_LOOSE)
         while i < stop:
             # Byte `i` is the first or one at which something may have to be written.
-            written = 0
             here = classes[text[i]]
             if here & _LETTER and before & _LOOSE and _is_loose(text, start, i):
                 out[o], out[o + 1], out[o + 2], out[o + 3] = 0xE2, 0x81, 0x95, _SPACE
-                written = 4
-            elif here & _SPECIAL and (_is_esc(text, i, stop) or _is_glue(text, i, stop)):
-                out[o], out[o + 1], out[o + 2] = 0xEE, 0x80, 0x84
-                written = 3
-            for k in range(written):
-                cuts[o + k + d] = i - start
-            o += written
+                for k in range(4):
+                    cuts[o + k + d] = i - start
+                o += 4
+            elif here & _SPECIAL and (is_mark(text, i, stop, ESC_BYTE) or _is_glue(text, i, stop)):
+                write_mark(out, cuts, o, d, ESC_BYTE, i - start)
+                o += 3
             # Views indexed from 0 spare numba's check for a negative index.
             ahead, copied, cut = text[i:stop], out[o:], cuts[o + d :]
             n = 0
@@ -145,9 +139,9 @@ def invert(
                     return out[:0], out_offsets, d, i - start, 1
                 i += 4
                 continue
-            if _is_esc(text, i, stop):
+            if is_mark(text, i, stop, ESC_BYTE):
                 i += 3
-                if not (_is_esc(text, i, stop) or _is_glue(text, i, stop)):
+                if not (is_mark(text, i, stop, ESC_BYTE) or _is_glue(text, i, stop)):
                     return out[:0], out_offsets, d, i - 3 - start, 2
                 out[o], out[o + 1] = text[i], text[i + 1]
                 o += 2

@@ -8,33 +8,15 @@ space is an added one, whatever follows.
 
 from __future__ import annotations
 
-from tokenlab.cuts import CutMap
-from tokenlab.errors import DecodingError
-from tokenlab.ragged import Ragged
+from tokenlab.ops.kernel_operator import KernelOperator
 
 
-class NewlineSpace:
+class NewlineSpace(KernelOperator):
     """The `newline-space` operator."""
 
     name: str = "newline-space"
-    reversible: bool = True
     markers: tuple[str, ...] = ()
-
-    def apply(self, text: Ragged) -> tuple[Ragged, CutMap]:
-        """Add the spaces; see `Operator.apply`."""
-        from tokenlab.ops.newline_space_kernels import apply
-
-        values, offsets, positions = apply(text.values, text.offsets)
-        return Ragged(values, offsets), CutMap(offsets, positions)
-
-    def invert(self, text: Ragged) -> Ragged:
-        """Take the spaces away; see `Operator.invert`."""
-        from tokenlab.ops.newline_space_kernels import invert
-
-        values, offsets, document, position = invert(text.values, text.offsets)
-        if document >= 0:
-            raise DecodingError(document, position, "a line does not begin with its added space")
-        return Ragged(values, offsets)
+    kernels = "tokenlab.ops.newline_space_kernels"
 
     def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
         """See `Operator.apply_reference`."""

@@ -9,6 +9,8 @@ from tokenlab.jit import kernel
 
 _SPACE, _NEWLINE = 0x20, 0x0A
 
+REASONS = {1: "a line does not begin with its added space"}
+
 
 @kernel
 def apply(
@@ -54,9 +56,9 @@ def apply(
 @kernel
 def invert(
     text: NDArray[np.uint8], offsets: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, int]:
-    """Returns (source uint8, its offsets int64, document and byte of the first line without its
-    space, or of a document that is one space alone, or -1)."""
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, int, int]:
+    """Returns (source uint8, its offsets int64, document, byte and number in REASONS of the first line
+    without its space, or of a document that is one space alone; the number is 0 when there is none)."""
     documents = len(offsets) - 1
     out = np.empty(len(text), np.uint8)
     out_offsets = np.zeros(documents + 1, np.int64)
@@ -64,12 +66,12 @@ def invert(
     for d in range(documents):
         start, stop = offsets[d], offsets[d + 1]
         if stop == start + 1:
-            return out[:0], out_offsets, d, 0
+            return out[:0], out_offsets, d, 0, 1
         i = start
         newline = stop > start
         while newline:
             if i == stop or text[i] != _SPACE:
-                return out[:0], out_offsets, d, i - start
+                return out[:0], out_offsets, d, i - start, 1
             i += 1
             ahead, copied = text[i:stop], out[o:]
             n = 0
@@ -81,4 +83,4 @@ def invert(
             o += n
             i += n
         out_offsets[d + 1] = o
-    return out[:o], out_offsets, -1, -1
+    return out[:o], out_offsets, -1, -1, 0

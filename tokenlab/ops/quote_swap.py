@@ -8,36 +8,18 @@ Definition: shared/REPRESENTATIONS.md, qswap.
 
 from __future__ import annotations
 
-from tokenlab.cuts import CutMap
-from tokenlab.errors import DecodingError
+from tokenlab.ops.kernel_operator import KernelOperator
 from tokenlab.ops.marks import ESC, SWAPPED_QUOTES
-from tokenlab.ragged import Ragged
 
 STRAIGHT, CURLY = "'", "\u2019"
 
 
-class QuoteSwap:
+class QuoteSwap(KernelOperator):
     """The `quote-swap` operator."""
 
     name: str = "quote-swap"
-    reversible: bool = True
     markers: tuple[str, ...] = (SWAPPED_QUOTES, ESC)
-
-    def apply(self, text: Ragged) -> tuple[Ragged, CutMap]:
-        """Swap where it pays; see `Operator.apply`."""
-        from tokenlab.ops.quote_swap_kernels import apply
-
-        values, offsets, positions = apply(text.values, text.offsets)
-        return Ragged(values, offsets), CutMap(offsets, positions)
-
-    def invert(self, text: Ragged) -> Ragged:
-        """Swap back; see `Operator.invert`."""
-        from tokenlab.ops.quote_swap_kernels import REASONS, invert
-
-        values, offsets, document, position, reason = invert(text.values, text.offsets)
-        if reason:
-            raise DecodingError(document, position, REASONS[reason])
-        return Ragged(values, offsets)
+    kernels = "tokenlab.ops.quote_swap_kernels"
 
     def apply_reference(self, text: bytes) -> tuple[bytes, list[int]]:
         """See `Operator.apply_reference`."""

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenlab.jit import inlined, kernel
+from tokenlab.ops.marks_kernels import ESC_BYTE, is_character, is_mark, write_mark
 
-_STRAIGHT, _FLAG, _ESC = 0x27, 0x89, 0x84
+_STRAIGHT, _FLAG = 0x27, 0x89
 
 REASONS = {
     1: "the quotes of this document are marked as swapped and have no reason to be",
@@ -18,12 +19,7 @@ REASONS = {
 
 @inlined
 def _is_curly(text: NDArray[np.uint8], i: int, stop: int) -> bool:
-    return i + 2 < stop and text[i] == 0xE2 and text[i + 1] == 0x80 and text[i + 2] == 0x99
-
-
-@inlined
-def _begins_with(text: NDArray[np.uint8], i: int, stop: int, last: int) -> bool:
-    return i + 2 < stop and text[i] == 0xEE and text[i + 1] == 0x80 and text[i + 2] == last
+    return is_character(text, i, stop, 0xE2, 0x80, 0x99)
 
 
 @kernel
@@ -56,12 +52,10 @@ def apply(
         first = 0
         if swapped:
             first = _FLAG
-        elif _begins_with(text, start, stop, _FLAG) or _begins_with(text, start, stop, _ESC):
-            first = _ESC
+        elif is_mark(text, start, stop, _FLAG) or is_mark(text, start, stop, ESC_BYTE):
+            first = ESC_BYTE
         if first:
-            out[o], out[o + 1], out[o + 2] = 0xEE, 0x80, first
-            for k in range(3):
-                cuts[o + k + d] = 0
+            write_mark(out, cuts, o, d, first, 0)
             o += 3
         i = start
         while i < stop:
@@ -102,7 +96,7 @@ def invert(
     documents = len(offsets) - 1
     room = len(text)
     for d in range(documents):
-        if _begins_with(text, offsets[d], offsets[d + 1], _FLAG):
+        if is_mark(text, offsets[d], offsets[d + 1], _FLAG):
             room += 2 * _count(text, offsets[d], offsets[d + 1])[0]
     out = np.empty(room, np.uint8)
     out_offsets = np.zeros(documents + 1, np.int64)
@@ -110,15 +104,15 @@ def invert(
     for d in range(documents):
         start, stop = offsets[d], offsets[d + 1]
         i = start
-        swapped = _begins_with(text, start, stop, _FLAG)
+        swapped = is_mark(text, start, stop, _FLAG)
         if swapped:
             i += 3
             straight, curly = _count(text, i, stop)
             if straight <= curly:
                 return out[:0], out_offsets, d, 0, 1
-        elif _begins_with(text, start, stop, _ESC):
+        elif is_mark(text, start, stop, ESC_BYTE):
             i += 3
-            if not (_begins_with(text, i, stop, _FLAG) or _begins_with(text, i, stop, _ESC)):
+            if not (is_mark(text, i, stop, _FLAG) or is_mark(text, i, stop, ESC_BYTE)):
                 return out[:0], out_offsets, d, 0, 2
         while i < stop:
             if swapped and text[i] == _STRAIGHT:
