@@ -17,6 +17,7 @@ from text import load_documents, repeated
 
 from tokenlab.memory import keep_freed_memory
 from tokenlab.ops.case import DEFAULTS, PLACES, Case
+from tokenlab.ops.digits import GROUPINGS, Digits, borders_reference
 from tokenlab.ops.operator import Operator
 from tokenlab.ragged import Ragged
 from tokenlab.registry import OPERATORS
@@ -48,6 +49,8 @@ def main() -> None:
     print(f"{head}   target {KERNEL_TARGET}")
     for name, operator in _operators():
         _row(name, operator.apply, operator.invert, operator, slices, few, options.repeat)
+    for grouping in GROUPINGS:
+        _borders_row(grouping, slices, few, options.repeat)
     print(f"{'stack, with its cut map':<32} {'':>40}   target {STACK_TARGET}")
     for name in STACKS:
         operators = open_scheme_spec(name).operators
@@ -57,7 +60,7 @@ def main() -> None:
 
 def _operators() -> list[tuple[str, Operator]]:
     cases = [(place, default) for place in PLACES for default in DEFAULTS]
-    plain = [(name, make()) for name, make in OPERATORS.items() if name != Case.name]
+    plain = [(name, make()) for name, make in OPERATORS.items() if name not in (Case.name, Digits.name)]
     return [*plain, *((f"case {p} {d}", Case(place=p, default=d)) for p, d in cases)]
 
 
@@ -81,6 +84,24 @@ def _row(
         rate = sum(map(len, few)) / 1e6 / seconds
         slow = f"{rate:8.2f} {forward / rate:13.0f}x"
     print(f"{name:<32} {forward:8.0f} {back:8.0f} {slow}".rstrip(), flush=True)
+
+
+def _borders_row(grouping: str, slices: Sequence[Ragged], few: Sequence[bytes], repeat: int) -> None:
+    """`digits` leaves the text as it is; what it does is to find the borders."""
+    digits = Digits(grouping=grouping)
+    digits.borders(slices[0])  # compiles the kernel
+    megabytes = sum(len(part.values) for part in slices) / 1e6
+    fast = megabytes / min(
+        cpu_seconds(lambda: [digits.borders(part) for part in slices]) for _ in range(repeat)
+    )
+    texts = [document.decode() for document in few]
+    slow = (
+        sum(map(len, few)) / 1e6 / cpu_seconds(lambda: [borders_reference(text, grouping) for text in texts])
+    )
+    print(
+        f"{f'digits {grouping}, borders':<32} {fast:8.0f} {'':>8} {slow:8.2f} {fast / slow:13.0f}x",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -192,15 +192,16 @@ def _in_column(
     if column == "artifact":
         # The cap is what is aimed at; that an artifact missed it is shown, and no reason to lose the run.
         return merged(tables, {"artifact": {"cap_bytes": max(16_000_000, 2 * plan.cap_bytes)}})
-    assert plan.budget.train_bytes is not None, "the plan was checked"
+    budget = plan.train_bytes(column)
     if column == "swap":
         plain = arm_tables(plan, msgspec.structs.replace(member, model={}), None)
-        return _limited(plain, {"steps": math.ceil(plan.budget.train_bytes / baseline.batch_bytes)})
+        return _limited(plain, {"steps": math.ceil(budget / baseline.batch_bytes)})
     if column == "flops":
-        assert about is not None, "it was described for this column"
+        if about is None:
+            raise ValueError(f"{member.name}: the column flops needs a description of the arm")
         share = baseline.flops_per_byte / about.flops_per_byte
-        return _limited(tables, {"train_bytes": round(plan.budget.train_bytes * share)})
-    return _limited(tables, {"train_bytes": plan.budget.train_bytes})
+        return _limited(tables, {"train_bytes": round(budget * share)})
+    return _limited(tables, {"train_bytes": budget})
 
 
 def _limited(tables: Tables, limit: Tables) -> Tables:

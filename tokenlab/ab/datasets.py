@@ -20,7 +20,6 @@ from tokenlab.errors import InputError, TokenlabError
 from tokenlab.manifest import MANIFEST_FILE
 from tokenlab.progress import Progress
 from tokenlab.verification import verify
-from tokenlab.verification.verify import Verification
 
 
 class StoredVerdict(msgspec.Struct, frozen=True):
@@ -97,12 +96,11 @@ def verify_dataset(folder: Path, name: str, dataset: Path, plan: Plan, progress:
         text_field=plan.text_field if plan.input is not None else None,
         progress=progress,
     )
+    record = {"manifest_sha256": digest} | msgspec.to_builtins(result)
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as file:
-        file.write(_stored(result, digest))
-    kept = read_verdict(folder, name)
-    assert kept is not None
-    return kept
+        file.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+    return msgspec.convert(record, StoredVerdict)
 
 
 def read_verdict(folder: Path, name: str) -> StoredVerdict | None:
@@ -114,8 +112,3 @@ def read_verdict(folder: Path, name: str) -> StoredVerdict | None:
         return None
     except (OSError, msgspec.MsgspecError) as error:
         raise TokenlabError(f"{path}: not a verdict: {error}; remove it to verify again") from error
-
-
-def _stored(result: Verification, digest: str) -> bytes:
-    record = {"manifest_sha256": digest} | msgspec.to_builtins(result)
-    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"

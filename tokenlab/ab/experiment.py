@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -141,24 +142,26 @@ class Experiment:
             reseeded=(SAME,),
         )
 
-    def cell(self, planned: Planned) -> Cell:
-        """What a planned run is. Raises InputError before the plan was prepared."""
+    def prepared(self) -> Settings:
+        """The settings. Raises InputError before the plan was prepared."""
         if self.settings is None:
             raise InputError(f"{self.folder}: not prepared yet; run `tokenlab ab {self.folder / PLAN_FILE}`")
-        return next(
-            cell for cell in self.settings.cells if (cell.column, cell.arm) == (planned.column, planned.arm)
-        )
+        return self.settings
+
+    def cell(self, planned: Planned) -> Cell:
+        """What a planned run is. Raises InputError before the plan was prepared."""
+        cells = self.prepared().cells
+        return next(cell for cell in cells if (cell.column, cell.arm) == (planned.column, planned.arm))
 
     def task(self, planned: Planned) -> Task:
         """A planned run as it is trained. Runs that columns share have one folder."""
         cell = self.cell(planned)
-        assert self.settings is not None, "it has a cell"
         folder = self.folder / "runs" / cell.owner / cell.arm / f"seed-{planned.seed}"
         dataset = self.datasets()[cell.arm].resolve()
         return Task(
             folder=str(folder.resolve()),
             tables={"dataset": str(dataset), "seed": planned.seed} | cell.tables,
-            code_sha256=self.settings.code_sha256,
+            code_sha256=self.prepared().code_sha256,
             manifest_sha256=cell.manifest_sha256,
         )
 
@@ -178,15 +181,24 @@ class Experiment:
         return found
 
 
+def _planned_facts(folder: Path, planned: Planned, cell: Cell, task: Task) -> dict[str, Any]:
+    """What is known of a run however it ended."""
+    return {
+        "arm": planned.arm,
+        "column": planned.column,
+        "pair": planned.pair,
+        "seed": planned.seed,
+        "folder": str(task.path.relative_to(folder.resolve())),
+        "layers": cell.layers,
+        "dim": cell.dim,
+    }
+
+
 def _whole(folder: Path, planned: Planned, cell: Cell, task: Task, known: Status) -> RunFacts:
     result = read_run(task.path).result
     timing = result.timing
     return RunFacts(
-        arm=planned.arm,
-        column=planned.column,
-        pair=planned.pair,
-        seed=planned.seed,
-        folder=str(task.path.relative_to(folder.resolve())),
+        **_planned_facts(folder, planned, cell, task),
         state="whole",
         failure=None,
         bpb=result.score.bpb,
@@ -194,8 +206,6 @@ def _whole(folder: Path, planned: Planned, cell: Cell, task: Task, known: Status
         bpb_before_quantisation=result.score_before_quantisation.bpb,
         signature=result.score.signature,
         parameters=result.training.parameters,
-        layers=cell.layers,
-        dim=cell.dim,
         contest_bytes=result.contest_bytes,
         steps=result.training.steps,
         tokens=result.training.tokens,
@@ -212,11 +222,7 @@ def _diverged(folder: Path, planned: Planned, cell: Cell, task: Task, known: Sta
     lines = task.path / "metrics.jsonl"
     steps = read_steps(lines) if lines.exists() else ()
     return RunFacts(
-        arm=planned.arm,
-        column=planned.column,
-        pair=planned.pair,
-        seed=planned.seed,
-        folder=str(task.path.relative_to(folder.resolve())),
+        **_planned_facts(folder, planned, cell, task),
         state="diverged",
         failure=known.failure,
         bpb=None,
@@ -224,8 +230,6 @@ def _diverged(folder: Path, planned: Planned, cell: Cell, task: Task, known: Sta
         bpb_before_quantisation=None,
         signature=None,
         parameters=cell.parameters,
-        layers=cell.layers,
-        dim=cell.dim,
         contest_bytes=0,
         steps=len(steps),
         tokens=len(steps) * cell.batch_tokens,

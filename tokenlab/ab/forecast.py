@@ -120,8 +120,7 @@ def noise(plan: Plan, runs: Sequence[RunFacts]) -> tuple[float, str]:
 
 
 def _cells(experiment: Experiment, places: list[dict[str, str]], progress: Progress) -> list[CellForecast]:
-    settings = experiment.settings
-    assert settings is not None, "it was prepared"
+    settings = experiment.prepared()
     planned = experiment.planned()
     known = {run: settled(experiment.task(run)) is not None for run in planned}
     walls: dict[tuple[str, str], list[float]] = {}

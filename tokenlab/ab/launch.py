@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -161,19 +162,16 @@ class Child:
 
     def poll(self) -> Ended | None:
         """How it ended, if it has."""
-        return self._ended(os.WNOHANG)
+        pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+        return self._ended(status, usage) if pid else None
 
     def wait(self) -> Ended:
         """How it ended, waiting for it."""
-        ended = self._ended(0)
-        assert ended is not None
-        return ended
+        _, status, usage = os.wait4(self.process.pid, 0)
+        return self._ended(status, usage)
 
-    def _ended(self, options: int) -> Ended | None:
+    def _ended(self, status: int, usage: resource.struct_rusage) -> Ended:
         # Not Popen.wait, which throws the resource usage away.
-        pid, status, usage = os.wait4(self.process.pid, options)
-        if not pid:
-            return None
         self.process.returncode = os.waitstatus_to_exitcode(status)
         return Ended(
             code=self.process.returncode,

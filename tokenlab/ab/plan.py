@@ -126,6 +126,12 @@ class Plan(_Table, frozen=True, kw_only=True):
         """The arm that the others are held against: the first."""
         return self.arms[0]
 
+    def train_bytes(self, column: ColumnName) -> int:
+        """Source bytes that the baseline sees in a column that needs to know. Raises InputError."""
+        if self.budget.train_bytes is None:
+            raise InputError(f"column {column} needs --train-bytes, the source bytes that the baseline sees")
+        return self.budget.train_bytes
+
     def to_toml(self) -> str:
         """The file's content."""
         return tomli_w.dumps(_without_none(msgspec.to_builtins(self)))
@@ -202,7 +208,7 @@ def complete(plan: Plan) -> Plan:
             )
         plan = msgspec.structs.replace(plan, budget=BudgetPlan(train_bytes=DEFAULT_BYTES[plan.preset]))
     for column in plan.columns:
-        _check_budget(column, plan.budget)
+        _check_budget(column, plan)
     if len(set(plan.columns)) != len(plan.columns):
         raise InputError(f"columns: {', '.join(plan.columns)}: give each once")
     for key in ("dataset", "output", "seed", "preset"):
@@ -256,11 +262,11 @@ def _check_arms(plan: Plan) -> None:
         raise InputError("--val-docs N is missing: the first N documents of --input become the validation")
 
 
-def _check_budget(column: ColumnName, budget: BudgetPlan) -> None:
-    if column == "wallclock" and budget.seconds is None:
+def _check_budget(column: ColumnName, plan: Plan) -> None:
+    if column == "wallclock" and plan.budget.seconds is None:
         raise InputError("column wallclock needs --seconds, what every arm may train")
-    if column in ("bytes", "swap", "flops") and budget.train_bytes is None:
-        raise InputError(f"column {column} needs --train-bytes, the source bytes that the baseline sees")
+    if column in ("bytes", "swap", "flops"):
+        plan.train_bytes(column)
 
 
 def _converted(given: dict[str, Any], kind: type[Kind], where: str) -> Kind:

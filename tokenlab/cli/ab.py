@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenlab.cli.app import Json, app, require_libraries, show
+from tokenlab.cli.app import Json, LimitDocs, app, require_libraries, show
 
 
 class Column(StrEnum):
@@ -87,9 +87,7 @@ def ab(
         typer.Option(metavar="PATH…", help="Documents, as `tokenlab build --input` takes them."),
     ] = None,
     text_field: Annotated[str | None, typer.Option(metavar="NAME", help="Field of the text.")] = None,
-    limit_docs: Annotated[
-        int | None, typer.Option(metavar="N", help="Take the first N documents only.")
-    ] = None,
+    limit_docs: LimitDocs = None,
     val_docs: Annotated[
         int | None, typer.Option(metavar="N", help="The first N documents are validation.")
     ] = None,

@@ -25,6 +25,14 @@ app = typer.Typer(
 )
 
 
+InputTextField = Annotated[
+    str, typer.Option("--text-field", metavar="NAME", help="Field (jsonl) or column (parquet) of the text.")
+]
+LimitDocs = Annotated[
+    int | None, typer.Option("--limit-docs", metavar="N", help="Take the first N documents only.")
+]
+
+
 def require_libraries(extra: str, *libraries: str) -> None:
     """Raise InputError, with the line that installs them, when an extra's libraries are not here."""
     import importlib.util

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tokenlab.cli.app import Json, app, show
+from tokenlab.cli.app import InputTextField, Json, LimitDocs, app, show
 
 
 class EngineKind(StrEnum):
@@ -67,12 +67,8 @@ def build(
         Path | None,
         typer.Option(metavar="FILE", help="Use this sentencepiece .model or tokenizer.json; train none."),
     ] = None,
-    text_field: Annotated[
-        str, typer.Option(metavar="NAME", help="Field (jsonl) or column (parquet) of the text.")
-    ] = "text",
-    limit_docs: Annotated[
-        int | None, typer.Option(metavar="N", help="Take the first N documents only.")
-    ] = None,
+    text_field: InputTextField = "text",
+    limit_docs: LimitDocs = None,
     on_bad_document: Annotated[
         OnBadDocument, typer.Option(help="Stop at a row that is no document, or skip and list it.")
     ] = OnBadDocument.stop,

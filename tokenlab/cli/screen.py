@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from tokenlab.cli.app import Html, Json, app, require_libraries, show, typed_command
+from tokenlab.cli.app import (
+    Html,
+    InputTextField,
+    Json,
+    LimitDocs,
+    app,
+    require_libraries,
+    show,
+    typed_command,
+)
 
 
 @app.command(
@@ -45,12 +54,8 @@ def screen(
             help="Hold the first N documents out [default: those whose sha256 begins with a byte below 16]",
         ),
     ] = None,
-    text_field: Annotated[
-        str, typer.Option(metavar="NAME", help="Field (jsonl) or column (parquet) of the text.")
-    ] = "text",
-    limit_docs: Annotated[
-        int | None, typer.Option(metavar="N", help="Take the first N documents only.")
-    ] = None,
+    text_field: InputTextField = "text",
+    limit_docs: LimitDocs = None,
     workers: Annotated[
         int | None,
         typer.Option(
