@@ -53,16 +53,15 @@ def test_a_plan_is_its_file(
 
 def test_defaults_are_written_and_what_does_not_go_together_is_refused() -> None:
     assert plan().budget.train_bytes == 1_000_000
+    built = plan(arms=[ARMS[0], {"name": "c", "scheme": "bpe"}], input=["d.jsonl"])
+    assert (built.val_docs, plan().val_docs) == (50, None)
+    assert "val_docs = 50\n" in built.to_toml()
     assert plan(budget={"seconds": 3}, columns=("wallclock",)).budget.train_bytes is None
     refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"arms": ARMS[:1]}, "1 arm: a comparison needs two"),
         ({"arms": [ARMS[0], ARMS[0]]}, "two arms are called a"),
         ({"arms": [ARMS[0], {"name": "c"}]}, "arm c: give a dataset or a scheme"),
         ({"arms": [ARMS[0], {"name": "control-same", "dataset": "y"}]}, "those of the controls"),
-        (
-            {"arms": [ARMS[0], {"name": "c", "scheme": "bpe"}], "input": ["d.jsonl"]},
-            "--val-docs N is missing",
-        ),
         ({"columns": ("width",)}, "Invalid enum value 'width'"),
         ({"columns": ("bytes", "bytes")}, "give each once"),
         ({"columns": ("wallclock",)}, "wallclock needs --seconds"),

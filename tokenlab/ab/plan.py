@@ -46,6 +46,8 @@ CONTROL = "control-"
 """Names of control arms begin so, and no other's."""
 DEFAULT_BYTES = {"nano": 1_000_000, "micro": 4_000_000}
 """Source bytes a run where no budget is given, by preset; nano's is that of TRAINER.md 4.3."""
+DEFAULT_VAL_DOCS = 50
+"""Validation documents of an input, where none are given; said when datasets are built, and in the plan."""
 CONTEST_CONFIDENCE = 0.99
 """The contest accepts a record at p < 0.01."""
 FREE = {"pairs", "workers", "engine", "engine_address"}
@@ -199,6 +201,8 @@ def complete(plan: Plan) -> Plan:
     """The plan with the defaults that depend on other keys. Raises InputError for keys that do not go
     together."""
     _check_arms(plan)
+    if plan.input is not None and plan.val_docs is None and any(arm.scheme for arm in plan.arms):
+        plan = msgspec.structs.replace(plan, val_docs=DEFAULT_VAL_DOCS)
     budget = plan.budget
     if budget.train_bytes is None and budget.seconds is None:
         if plan.preset not in DEFAULT_BYTES:
@@ -258,8 +262,6 @@ def _check_arms(plan: Plan) -> None:
             raise InputError(f"arm {arm.name}: names that begin with {CONTROL} are those of the controls")
         if names.count(arm.name) > 1:
             raise InputError(f"two arms are called {arm.name}; name one with --arm NAME=SCHEME")
-    if plan.input is not None and plan.val_docs is None and any(arm.scheme for arm in plan.arms):
-        raise InputError("--val-docs N is missing: the first N documents of --input become the validation")
 
 
 def _check_budget(column: ColumnName, plan: Plan) -> None:

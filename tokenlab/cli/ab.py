@@ -89,7 +89,8 @@ def ab(
     text_field: Annotated[str | None, typer.Option(metavar="NAME", help="Field of the text.")] = None,
     limit_docs: LimitDocs = None,
     val_docs: Annotated[
-        int | None, typer.Option(metavar="N", help="The first N documents are validation.")
+        int | None,
+        typer.Option(metavar="N", help="The first N documents of --input are validation [default: 50]."),
     ] = None,
     confirm_docs: Annotated[
         int | None,
