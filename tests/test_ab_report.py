@@ -15,14 +15,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.ab_case import Handmade, ab_datasets, diverged, experiment
+from tests.ab_case import ORDER_LENGTHS, Handmade, ab_datasets, diverged, experiment
 from tests.test_pages import ATTRIBUTES, CHROMIUM, ELEMENTS, FLAGS, STEERING, Page, browsed
 from tests.test_report import DRAWN, GEOMETRY
 from tokenlab.ab.analysis import ANALYSIS_FILE, Analysis, analyse
 from tokenlab.ab.classes import TOKEN_CLASSES
 from tokenlab.ab.comparing import sequential_test
 from tokenlab.ab.facts import Comparison
-from tokenlab.ab.statistics import paired, welch
+from tokenlab.ab.statistics import control_variate, paired, welch
 from tokenlab.errors import InputError
 from tokenlab.report.ab import ab_json, ab_text, delta, verdict
 from tokenlab.report.ab_page import ab_page
@@ -72,6 +72,31 @@ def test_comparisons_are_of_the_runs_scores(make: Make) -> None:
     assert c.documents_low < c.difference < c.documents_high
     assert of(found, "byte-bpe").decision == "equivalent"
     assert [s.bpb for s in found.summaries if s.arm == "caseops"] == [pytest.approx(np.mean(arm), rel=1e-12)]
+
+
+def test_the_price_is_adjusted_for_the_order_of_documents(make: Make) -> None:
+    """Where every pair's run recorded it, from the fourth pair on; and nothing is decided by it."""
+    made = make()
+    found = analyse(made)
+    price = next(r for r in found.resolutions if r.arm == "caseops")
+    differences = np.subtract(scores(made, "caseops"), scores(made, "bytes"))
+    expected = control_variate(differences, ORDER_LENGTHS, expectation=100)
+    assert price.adjusted is not None
+    assert price.cost.adjusted is not None
+    assert price.adjusted.mean == pytest.approx(expected.mean, rel=1e-9)
+    assert (price.adjusted.low, price.adjusted.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    assert price.cost.adjusted.sd == pytest.approx(expected.sd, rel=1e-9)
+    told = f"{100 * expected.mean / of(found, 'caseops').baseline_mean:+.2f} %"
+    line = next(line for line in ab_text(found).splitlines() if "adjusted for the order's" in line)
+    assert line.lstrip().startswith("caseops, bytes, adjusted")
+    assert told in line
+    few = analyse(make("few", pairs=3))
+    assert {r.adjusted for r in few.resolutions} == {r.cost.adjusted for r in few.resolutions} == {None}
+    result = made.folder / made.runs[0].folder / "result.json"
+    facts = json.loads(result.read_text())
+    del facts["dataset"]["opening_block_tokens"]
+    result.write_text(json.dumps(facts))
+    assert {r.adjusted for r in analyse(made).resolutions} == {None}
 
 
 def test_an_analysis_is_the_same_again_and_survives_json(make: Make) -> None:

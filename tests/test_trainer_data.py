@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -126,6 +127,28 @@ def test_skipping_is_reading(tiny_dataset: Path, count: int) -> None:
     for _ in range(60):
         assert [part.tolist() for part in read.next()] == [part.tolist() for part in skipped.next()]
     assert (read.epoch, read.order_sha256()) == (skipped.epoch, skipped.order_sha256())
+
+
+@pytest.mark.parametrize("block", [1, 3])
+@pytest.mark.parametrize("epochs", [0.3, 1.6])
+def test_the_length_of_opening_blocks_has_a_known_mean(tiny_dataset: Path, block: int, epochs: float) -> None:
+    """It is that of the documents which the order puts first, and over seeds that of all."""
+    split = open_dataset(tiny_dataset).split("train")
+    starts = [*split.document_starts().tolist(), split.record.tokens]
+    blocks = np.diff([*starts[:-1:block], starts[-1]])
+    tokens = round(epochs * split.record.tokens)
+    count = round(epochs % 1 * len(blocks))
+    found = []
+    for seed in range(400):
+        source = Batches(split, rows=1, context=1, block_documents=block, seed=seed)
+        order = np.random.default_rng([seed, int(epochs)]).permutation(len(blocks))
+        found.append(source.opening_block_tokens(tokens))
+        assert found[-1] == pytest.approx(blocks[order[:count]].mean())
+    assert source.block_tokens == pytest.approx(blocks.mean())
+    error = np.std(found) / math.sqrt(len(found))
+    assert np.mean(found) == pytest.approx(source.block_tokens, abs=4 * error)
+    assert source.opening_block_tokens(2 * split.record.tokens) is None
+    assert source.opening_block_tokens(1) is None
 
 
 def test_seeds_give_orders(tiny_dataset: Path) -> None:

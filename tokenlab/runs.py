@@ -54,7 +54,8 @@ class ArtifactFacts(_Read, frozen=True, kw_only=True):
 
 
 class DatasetFacts(_Read, frozen=True, kw_only=True):
-    """What was trained on."""
+    """What was trained on. `opening_block_tokens`: mean tokens of the first blocks of documents in the
+    order that the seed drew, `block_tokens` its expectation over seeds; None where a run has none."""
 
     manifest_sha256: str
     scheme: str
@@ -63,6 +64,8 @@ class DatasetFacts(_Read, frozen=True, kw_only=True):
     bytes_per_token: float
     order_sha256: str
     epochs: int
+    opening_block_tokens: float | None = None
+    block_tokens: float | None = None
 
 
 class TrainingFacts(_Read, frozen=True, kw_only=True):

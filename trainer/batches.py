@@ -64,6 +64,25 @@ class Batches:
             digest.update(self._permutation(epoch).astype("<i8").tobytes())
         return digest.hexdigest()
 
+    def opening_block_tokens(self, tokens: int) -> float | None:
+        """Mean tokens of the blocks that open the order of the epoch in which reading `tokens` ends: as
+        many blocks as the mean block needs for them, so that over seeds its expectation is exactly
+        `block_tokens` (how many blocks were read itself depends on how long they are). None where the
+        epoch is a whole one, or not one block long."""
+        epoch, rest = divmod(tokens, self._split.record.tokens)
+        count = round(rest / self.block_tokens)
+        if not 0 < count < self._blocks:
+            return None
+        first = self._permutation(epoch)[:count] * self._block
+        last = np.minimum(first + self._block, self._split.record.documents)
+        start = self._split.document_start
+        return sum(start(b) - start(a) for a, b in zip(first.tolist(), last.tolist(), strict=True)) / count
+
+    @property
+    def block_tokens(self) -> float:
+        """Mean tokens of all blocks of the split."""
+        return self._split.record.tokens / self._blocks
+
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng([self._seed, epoch]).permutation(self._blocks)
 

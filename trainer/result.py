@@ -58,7 +58,8 @@ class ScoreRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What was trained on."""
+    """What was trained on. `opening_block_tokens` and `block_tokens` as trainer/batches.py has them:
+    what an order of documents happens to bring, and what orders bring on average."""
 
     manifest_sha256: str
     scheme: str
@@ -67,6 +68,8 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_token: float
     order_sha256: str
     epochs: int
+    opening_block_tokens: float | None
+    block_tokens: float
 
 
 class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -260,6 +260,8 @@ class Trainer:
                 bytes_per_token=self.split.bytes_per_token,
                 order_sha256=self.batches.order_sha256(),
                 epochs=self.batches.epoch + 1,
+                opening_block_tokens=self.batches.opening_block_tokens(tokens),
+                block_tokens=self.batches.block_tokens,
             ),
             training=TrainingRecord(
                 parameters=self.parameters,

@@ -120,8 +120,12 @@ def legend(analysis: Analysis) -> list[str]:
 
 
 def prices(analysis: Analysis) -> list[str]:
-    """CPU-minutes before and after pairing, of each comparison, against what was measured before."""
-    lines = [f"{r.arm}, {r.column}: {_price(r)}" for r in analysis.resolutions]
+    """CPU-minutes before and after pairing and adjusting, of each comparison, against what was measured
+    before."""
+    lines = []
+    for r in analysis.resolutions:
+        lines.append(f"{r.arm}, {r.column}: {_price(r)}")
+        lines += _price_adjusted(r)
     if not lines:
         lines = ["not known: two pairs or more measure the noise"]
     return [*lines, _reference(1 - analysis.confidence)]
@@ -253,6 +257,21 @@ def _price(r: Resolution) -> str:
         f"{before.minutes:.1f} CPU-minutes with seeds of their own ({before.pairs} runs an arm), "
         f"{after.minutes:.1f} with shared seeds ({after.pairs} pairs)"
     )
+
+
+def _price_adjusted(r: Resolution) -> list[str]:
+    """The same with the control variate, and the difference at its mean."""
+    if r.cost.adjusted is None or r.adjusted is None:
+        return []
+    percent = 100 * RESOLVED / r.cost.effect
+    told = f"{percent * r.adjusted.mean:+.2f} %"
+    if r.adjusted.low is not None and r.adjusted.high is not None:
+        told += f", {percent * r.adjusted.low:+.2f} to {percent * r.adjusted.high:+.2f} %"
+    pairs, minutes = r.cost.adjusted.pairs, r.cost.adjusted.minutes
+    return [
+        f"{r.arm}, {r.column}, adjusted for the order's documents: {minutes:.1f} CPU-minutes "
+        f"({pairs} pairs); delta there {told}"
+    ]
 
 
 def _reference(alpha: float) -> str:
