@@ -4,6 +4,9 @@
     tokenlab screen bpe caseops byte-bpe bytes --input protocol.jsonl --holdout-docs 748 --output screen
     python benchmarks/screen_protocol.py table screen ../shared/data
 
+With `collapsed` instead of `documents`, every run of whitespace is one space, as in the contest's text; the split
+is that of the raw text.
+
 H1, H2 and H3 are held out together, in this order, as there: so H2 is scored by a model that has read
 H1. H2 leaves out pages of which train has the text, whitespace and compatibility forms aside. The screen
 is paired with bpe, which it must hold.
@@ -47,7 +50,7 @@ TABLE_1024 = {
     "unigram": (0.30, 0.26),
     "min-tokens": (-0.04, 0.00),
 }
-"""Section 3: change of the proxy against bpe in percent, on H1, H2, H3."""
+"""Section 3: change of the proxy against bpe in percent, on H1, H2, H3, all raw."""
 
 
 def texts(data: Path, name: str) -> list[str]:
@@ -73,9 +76,11 @@ def page(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).split())[:100]
 
 
-def write_documents(data: Path, path: Path) -> None:
+def write_documents(data: Path, path: Path, *, collapsed: bool) -> None:
     """The held-out documents, then those to learn."""
     learned, held_out = protocol(data)
+    if collapsed:
+        learned, *held_out = ([" ".join(text.split()) for text in part] for part in [learned, *held_out])
     rows = [text for part in held_out for text in part] + learned
     path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in rows))
     sizes = [(len(part), sum(len(text.encode()) for text in part)) for part in [learned, *held_out]]
@@ -84,12 +89,12 @@ def write_documents(data: Path, path: Path) -> None:
 
 
 def print_table(folder: Path, data: Path) -> None:
-    """Change against bpe on each text, here / in section 3."""
+    """Change against bpe on each text, here / in section 3 where it has the vocabulary's size."""
     screen = json.loads((folder / "screen.json").read_text())
     lengths = [len(part) for part in protocol(data)[1]]
     if sum(lengths) != screen["plan"]["documents"]:
         sys.exit(f"{folder} is no screen of these documents: it has {screen['plan']['documents']} held out")
-    expected = TABLE_8192 if screen["plan"]["vocab_size"] == 8192 else TABLE_1024
+    expected = {1024: TABLE_1024, 8192: TABLE_8192}.get(screen["plan"]["vocab_size"], {})
     scores = {entry["scheme"]: by_text(entry["score"], lengths) for entry in screen["ranking"]}
     print("bpe " + "  ".join(f"{bits:.4f}" for bits in scores["bpe"]))
     for name, bits in scores.items():
@@ -110,8 +115,8 @@ def by_text(score: dict[str, list[float]], lengths: list[int]) -> list[float]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4 and sys.argv[1] == "documents":
-        write_documents(Path(sys.argv[2]), Path(sys.argv[3]))
+    if len(sys.argv) == 4 and sys.argv[1] in ("documents", "collapsed"):
+        write_documents(Path(sys.argv[2]), Path(sys.argv[3]), collapsed=sys.argv[1] == "collapsed")
     elif len(sys.argv) == 4 and sys.argv[1] == "table":
         print_table(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
