@@ -18,7 +18,7 @@ class InputUnavailable(InputError):
 
 
 class PlugInUnavailable(InputError):
-    """A plug-in of a package that is not installed here, or cannot be imported; it says nothing of a dataset."""
+    """A plug-in of a package that is not installed here, or cannot be imported."""
 
 
 class EncodingError(TokenlabError):
