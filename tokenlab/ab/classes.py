@@ -45,7 +45,8 @@ TOKEN_CLASSES = (
 for. Byte fallback: a token that
 is not made of whole characters. The others by a token's first character behind leading whitespace: a
 letter that no letter precedes starts a word, `with space` in the same token; an operator's markers do
-not separate letters, unless they stand for a space. Whitespace: nothing else. Other: controls, private use and what is unassigned."""
+not separate letters, unless they stand for a space. Whitespace: nothing else. Other: controls, private
+use and what is unassigned."""
 
 MARKS, SPACED, START, CONTINUATION, BYTE, PUNCTUATION, DIGITS, WHITESPACE, BOS, OTHER = range(10)
 
