@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.command import tokenlab, write_jsonl
+from tests.conftest import COMPOSED
 from tests.odd_text import HOSTILE
 from tokenlab.ab.classes import (
     FEATURES,
@@ -22,6 +23,7 @@ from tokenlab.ab.classes import (
     validation_tokens,
 )
 from tokenlab.dataset import Dataset
+from tokenlab.ops.marks import WITH_SPACE
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 
@@ -42,8 +44,8 @@ def one_by_one(scheme: Scheme, ids: list[int], charges: list[int]) -> list[str]:
             classes.append("byte fallback")
             continue
         bare = text.lstrip()
-        previous = [c for c in before.decode() if c not in markers][-1:]
-        if all(c in markers for c in text) and charge == 0:
+        previous = [c for c in before.decode() if c not in markers or c in WITH_SPACE][-1:]
+        if all(c in markers for c in text) and charge == sum(c in WITH_SPACE for c in text):
             classes.append("operator marks")
         elif not bare:
             classes.append("whitespace")
@@ -91,6 +93,25 @@ def test_operators_do_not_break_words(caseops: Scheme) -> None:
     assert row[:2] == ["operator marks", "word start"]
     assert row.count("operator marks") == 2
     assert row[row.index("operator marks", 1) + 1] == "continuation"
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_composed_operators_by_definition(small_scheme: Callable[[str], Scheme], name: str) -> None:
+    check(small_scheme(name), [TEXT, "", HOSTILE, "x The\nA b NASA", " \ue006the x\ue006 \ue004\ue006"])
+
+
+def test_a_mark_that_is_a_space_begins_a_word(small_scheme: Callable[[str], Scheme]) -> None:
+    scheme = small_scheme("caseops-alias")
+    (row,) = check(scheme, ["x The NASA"])
+    pieces = [scheme.segmenter.piece(i) for i in scheme.encode("x The NASA")[0].tolist()]
+    marks = [pieces.index(mark) for mark in ("\ue006", "\ue007")]
+    assert [row[n] for n in marks] == ["operator marks"] * 2
+    assert [row[n + 1] for n in marks] == ["word start"] * 2
+    assert row.count("operator marks") == 2
+    # As text it is charged three bytes, and is none of the scheme's.
+    (literal,) = check(scheme, ["x\ue006the"])
+    assert literal.count("operator marks") == 1
+    assert "other" in literal
 
 
 def test_totals_are_the_split_s(tiny_dataset: Path) -> None:

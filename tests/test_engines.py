@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +19,7 @@ from tests.command import refused, write_jsonl
 from tests.test_build import digests
 from tokenlab.build import BuildOptions, BuildReport, build, make_plan
 from tokenlab.build.engine import Done, EngineOptions, Job, attempt, run_in_order, unwrap
+from tokenlab.build.pool import WARM_OPERATORS
 from tokenlab.build.tasks import encode_part
 from tokenlab.errors import InputError, TokenlabError
 from tokenlab.progress import Progress
@@ -243,3 +247,23 @@ def test_ray_cluster_that_loses_a_node(
     assert not {f"{'.'.join(task)}.ended" for task in lost} & {path.name for path in log.iterdir()}
     for number, node, _ in lost:  # each ran again on the node that was left
         assert [path for path in log.glob(f"{number}.*.ended") if path.name.split(".")[1] != node]
+
+
+def test_workers_are_forked_with_the_kernels_of_the_scheme() -> None:
+    code = "import sys, tokenlab.build.warm; print(*(m for m in sys.modules if m.startswith('tokenlab.ops')))"
+    operators = json.dumps(["newline-space", {"name": "case", "place": "space"}, "digits", "a-plug-in"])
+    for given, expected in (
+        (operators, {"newline_space_kernels", "case_kernels", "digits_kernels"}),
+        ("[]", set()),
+    ):
+        environment = os.environ | {WARM_OPERATORS: given}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        loaded = {name.removeprefix("tokenlab.ops.") for name in done.stdout.split()}
+        assert {
+            "newline_space_kernels",
+            "case_kernels",
+            "digits_kernels",
+            "glue_kernels",
+        } & loaded == expected

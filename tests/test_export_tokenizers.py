@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
+from tests.command import write_jsonl
 from tests.odd_text import marked_texts, texts
-from tests.test_export import MODELS, SCHEMES, SHARED, dataset
+from tests.test_export import ALL, MODELS, SCHEMES, SHARED, dataset, make
 from tokenlab.errors import InputError
 from tokenlab.export import export_dataset, pre_step_template
 from tokenlab.export.charsmap import read_rules
 from tokenlab.export.hf_json import refuse_segmenter
+from tokenlab.export.hf_tokenizer import refuse
 from tokenlab.export.tiktoken_ranks import require_ranks, split_expression
 from tokenlab.ops.caseops import apply_reference, invert_reference
 from tokenlab.ops.escape import apply_reference as escape_reference
 from tokenlab.ops.escape import invert_reference as unescape_reference
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
+from tokenlab.scheme_spec import parse_scheme
 from tokenlab.segment.sentencepiece import SentencePieceSegmenter, train_sentencepiece
 from tokenlab.segment.sentencepiece_model import parse_model
-from tokenlab.vocabulary import load_scheme
+from tokenlab.vocabulary import load_scheme, train_vocabulary
 
 __all__ = ["dataset"]
 
@@ -43,6 +48,15 @@ SETS = {
     "web_cc0_gov": 60,
 }
 """Documents taken of each set of shared/data: the adversarial one whole."""
+
+SCHEME = """
+name = "mine"
+operators = {operators}
+[segmenter]
+kind = "sentencepiece"
+vocab_size = 400
+normalization = "identity"
+"""
 
 ODD = (
     "aA bE\u0301\u0300\u0302\u0307\u0323\ufb01\u212b\u1100\u1161\u11a8\uac00\x01\x02\x03\x7f\x8f\r\n\t  "
@@ -168,6 +182,46 @@ def test_the_template_refuses_what_the_operators_refuse(text: str) -> None:
         expected = outcome(invert_reference, text, escape_metaspace=metaspace)
         assert outcome(pre_step_template._undo_caseops, text, metaspace) == expected
     assert outcome(pre_step_template._undo_escape, text) == outcome(unescape_reference, text)
+
+
+REFUSED = {
+    '["newline-space", "escape"]': "operator 'newline-space' has no pre-step in plain Python",
+    '["glue", "escape"]': "operator 'glue' has no pre-step",
+    '[{ name = "case", place = "space" }]': "operator 'case' has no pre-step",
+    '[{ name = "case", default = "predicted" }]': "operator 'case' has no pre-step",
+    '["apostrophe", "escape"]': "operator 'apostrophe' has no pre-step",
+    '["quote-swap", "newline-space", "escape"]': "operators 'quote-swap', 'newline-space' have no pre-step",
+    '["escape", { name = "digits", grouping = "split" }]': "operator 'digits' names borders that no token",
+}
+
+
+@pytest.mark.parametrize("operators", REFUSED)
+def test_operators_that_no_tokenizer_json_expresses(embedded: list[bytes], operators: str) -> None:
+    spec = parse_scheme(SCHEME.format(operators=operators))
+    scheme = Scheme(spec, train_vocabulary(spec, embedded[:20]))
+    assert re.search(REFUSED[operators], refuse(SimpleNamespace(scheme=scheme)))  # type: ignore[arg-type]
+
+
+def test_a_refusal_leaves_nothing(tmp_path: Path, dataset: Callable[..., Path]) -> None:
+    with pytest.raises(
+        InputError, match="cannot be exported as hf-tokenizer: operators 'newline-space', 'glue'"
+    ):
+        export_dataset(dataset("wordops"), "hf-tokenizer", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_case_with_its_defaults_is_caseops(tmp_path: Path, sample: list[str]) -> None:
+    from tokenizers import Tokenizer
+
+    (tmp_path / "mine.toml").write_text(SCHEME.format(operators='["case"]'))
+    documents = write_jsonl(tmp_path / "docs.jsonl", ALL)
+    folder = tmp_path / "dataset"
+    make(folder, documents, str(tmp_path / "mine.toml"), vocab_size=330)
+    export_dataset(folder, "hf-tokenizer", tmp_path / "out")
+    encoded = Tokenizer.from_file(str(tmp_path / "out/tokenizer.json")).encode_batch(
+        pre_step(tmp_path / "out", sample[:300])
+    )
+    assert [e.ids for e in encoded] == scheme_ids(load_scheme(folder), sample[:300])
 
 
 def test_specials_in_text_stay_text(tokenizers: Callable[[str], tuple[Scheme, Path]]) -> None:

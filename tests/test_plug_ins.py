@@ -18,21 +18,28 @@ from tokenlab.vocabulary import train_vocabulary
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plug-in-schemes"
 
 
-def install(folder: Path, points: dict[str, str]) -> None:
-    """A package's metadata, as an installer leaves it."""
-    info = folder / "plugged_in-1.0.dist-info"
+def install_groups(folder: Path, name: str, groups: dict[str, dict[str, str]]) -> None:
+    """A package's metadata, as an installer leaves it: version 1.0, entry points by group."""
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-in\nVersion: 1.0\n")
-    lines = [f"{name} = {value}" for name, value in points.items()]
-    (info / "entry_points.txt").write_text("\n".join(["[tokenlab.schemes]", *lines, ""]))
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = []
+    for group, points in groups.items():
+        lines += [f"[{group}]", *(f"{point} = {value}" for point, value in points.items()), ""]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+def install(folder: Path, points: dict[str, str]) -> None:
+    """A package of schemes alone."""
+    install_groups(folder, "plugged-in", {"tokenlab.schemes": points})
 
 
 def test_the_example_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: list[bytes]) -> None:
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    install(tmp_path, project["entry-points"]["tokenlab.schemes"])
+    install_groups(tmp_path, "plugged-in", project["entry-points"])
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.syspath_prepend(str(EXAMPLE))
-    assert scheme_names() == [*built_in_names(), "unigram", "wordops-unigram"]
+    assert scheme_names() == [*built_in_names(), "min-tokens", "superword", "unigram", "wordops-unigram"]
     for name in ("unigram", "wordops-unigram"):
         spec = open_scheme_spec(name).with_vocab_size(700)
         assert spec.name == name
@@ -40,7 +47,7 @@ def test_the_example_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, em
         texts = [PROBE, odd_text.HOSTILE, " (The\nX \u2055 a"]
         check_totals(scheme, texts)
         check_reference(scheme, texts)
-    with pytest.raises(InputError, match="installed: unigram, wordops-unigram; or a path"):
+    with pytest.raises(InputError, match="installed: min-tokens, superword, unigram, wordops-unigram; or"):
         scheme_text("unknown")
 
 

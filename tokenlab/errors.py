@@ -17,6 +17,10 @@ class InputUnavailable(InputError):
     """Input that is out of reach for now: a disk, a server, a file that was there. Work on it is kept."""
 
 
+class PlugInUnavailable(InputError):
+    """A plug-in of a package that is not installed here, or cannot be imported."""
+
+
 class EncodingError(TokenlabError):
     """A document that a scheme cannot represent exactly.
 

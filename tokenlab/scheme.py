@@ -26,10 +26,12 @@ from tokenlab.ops.digits import Digits
 from tokenlab.ops.normalize import SentencePieceNormalizer
 from tokenlab.ops.operator import Operator
 from tokenlab.ragged import Ragged
-from tokenlab.scheme_spec import ByteLevelSpec, ByteSpec, SchemeSpec, parse_scheme
+from tokenlab.registry import segmenter_plug_in
+from tokenlab.scheme_spec import ByteLevelSpec, ByteSpec, PlugInSpec, SchemeSpec, parse_scheme
 from tokenlab.segment.byte import ByteSegmenter
 from tokenlab.segment.byte_level import ByteLevelSegmenter
 from tokenlab.segment.grouped import GroupedSegmenter
+from tokenlab.segment.plug_in import PlugInSegmenter
 from tokenlab.segment.segmenter import Segmenter
 from tokenlab.segment.sentencepiece import MODEL_FILE, SentencePieceSegmenter
 from tokenlab.segment.spelling import cover, cover_reference, ends, spell
@@ -62,7 +64,7 @@ class Scheme:
     def __init__(self, spec: SchemeSpec, vocabulary: bytes | None = None) -> None:
         self.segmenter: Segmenter = _make_segmenter(spec, vocabulary)
         operators = spec.make_operators()
-        markers = [marker for operator in operators for marker in operator.markers]
+        markers = spec.markers
         if isinstance(self.segmenter, SentencePieceSegmenter):
             if spec.is_trainable:
                 self.segmenter.require_lossless(markers)
@@ -76,7 +78,9 @@ class Scheme:
         bos = spec.specials.bos
         if bos is not None and bos != self.segmenter.bos:
             raise InputError(f"scheme {spec.name} says bos = {bos}, its vocabulary says {self.segmenter.bos}")
-        self.spec = spec if not spec.is_trainable else spec.with_vocab_size(self.segmenter.vocab_size)
+        if spec.is_trainable:
+            spec = spec.with_vocab_size(self.segmenter.vocab_size)
+        self.spec = spec.with_packages()
         self.operators: tuple[Operator, ...] = operators
         self.reversible = all(operator.reversible for operator in operators)
 
@@ -225,7 +229,7 @@ class Scheme:
             "vocabulary_sha256": {
                 name: hashlib.sha256(data).hexdigest() for name, data in self.segmenter.files.items()
             },
-            "backends": self.segmenter.backends,
+            "backends": self.segmenter.backends | self.spec.packages,
             "probe_ids_sha256": hashlib.sha256(probe.astype("<u4").tobytes()).hexdigest(),
         }
         canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
@@ -246,6 +250,9 @@ def _make_segmenter(spec: SchemeSpec, vocabulary: bytes | None) -> Segmenter:
         raise InputError(f"scheme {spec.name} needs a vocabulary: {hint}")
     if isinstance(spec.segmenter, ByteLevelSpec):
         return ByteLevelSegmenter(vocabulary)
+    if isinstance(spec.segmenter, PlugInSpec):
+        label = segmenter_plug_in(spec.segmenter.name, spec.segmenter.package).label
+        return PlugInSegmenter(spec.segmenter.make(), label, vocabulary, spec.markers)
     return SentencePieceSegmenter(vocabulary)
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from tokenlab.errors import InputError
+from tokenlab.errors import InputError, PlugInUnavailable
 from tokenlab.ops.digits import Digits
 from tokenlab.ops.operator import Operator
-from tokenlab.registry import make_operator, scheme_text
+from tokenlab.registry import (
+    SEGMENTER_KINDS,
+    make_operator,
+    make_segmenter_plug_in,
+    operator_plug_in,
+    scheme_text,
+    segmenter_plug_in,
+)
+from tokenlab.segment.plug_in import SegmenterPlugIn
 
 
 class ByteSpec(msgspec.Struct, tag="byte", tag_field="kind", forbid_unknown_fields=True, frozen=True):
@@ -38,6 +47,38 @@ class ByteLevelSpec(
     split: str = "cl100k"
 
 
+_PLUG_IN = "plug-in"
+
+
+class PlugInSpec(msgspec.Struct, tag=_PLUG_IN, tag_field="kind", forbid_unknown_fields=True, frozen=True):
+    """A segmenter of an installed package. A scheme file says `kind = NAME` and has the parameters beside
+    `vocab_size` and `package`, which is filled in when a vocabulary is there."""
+
+    name: str
+    vocab_size: int | None = None
+    package: str | None = None
+    parameters: dict[str, Any] = {}
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> dict[str, Any]:
+        """The table of a scheme file in the shape of this class."""
+        own = {key: table[key] for key in ("vocab_size", "package") if key in table}
+        rest = {key: value for key, value in table.items() if key not in ("kind", *own)}
+        return {"kind": _PLUG_IN, "name": table["kind"], "parameters": rest} | own
+
+    def to_table(self) -> dict[str, Any]:
+        """The table of a scheme file."""
+        return {
+            "kind": self.name,
+            "vocab_size": self.vocab_size,
+            "package": self.package,
+        } | self.parameters
+
+    def make(self) -> SegmenterPlugIn:
+        """The plug-in with its parameters. Raises InputError."""
+        return make_segmenter_plug_in(self.name, self.parameters, self.package)
+
+
 class Specials(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Ids that no text becomes; None takes the vocabulary's own."""
 
@@ -48,7 +89,7 @@ class SchemeSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A scheme file, typed."""
 
     name: str
-    segmenter: ByteSpec | SentencePieceSpec | ByteLevelSpec
+    segmenter: ByteSpec | SentencePieceSpec | ByteLevelSpec | PlugInSpec
     operators: tuple[str | dict[str, Any], ...] = ()
     specials: Specials = Specials()
     summary: str = ""
@@ -74,9 +115,36 @@ class SchemeSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         lossless = getattr(self.segmenter, "normalization", "identity") == "identity"
         return lossless and all(operator.reversible for operator in self.make_operators())
 
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """Characters that operators write and a vocabulary must hold whole."""
+        return tuple(dict.fromkeys(m for operator in self.make_operators() for m in operator.markers))
+
     def make_operators(self) -> tuple[Operator, ...]:
         """The listed operators, in order. Raises InputError."""
         return tuple(make_operator(entry) for entry in self.operators)
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Name to version of the installed packages that operators and segmenter come from."""
+        found = [plug_in for plug_in in map(operator_plug_in, self.operators) if plug_in is not None]
+        if isinstance(self.segmenter, PlugInSpec):
+            found.append(segmenter_plug_in(self.segmenter.name, self.segmenter.package))
+        return {plug_in.package: plug_in.version for plug_in in found}
+
+    def with_packages(self) -> SchemeSpec:
+        """The same scheme, with the package of each plug-in named."""
+        operators = []
+        for entry in self.operators:
+            if (plug_in := operator_plug_in(entry)) is not None:
+                table = {"name": entry} if isinstance(entry, str) else entry
+                entry = table | {"package": plug_in.package}
+            operators.append(entry)
+        segmenter = self.segmenter
+        if isinstance(segmenter, PlugInSpec):
+            package = segmenter_plug_in(segmenter.name, segmenter.package).package
+            segmenter = msgspec.structs.replace(segmenter, package=package)
+        return msgspec.structs.replace(self, operators=tuple(operators), segmenter=segmenter)
 
     def with_vocab_size(self, vocab_size: int | None) -> SchemeSpec:
         """The same scheme with another vocabulary size. Raises InputError where it has none."""
@@ -94,23 +162,44 @@ class SchemeSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         """Canonical TOML: every field, in declaration order."""
         import tomli_w
 
-        return tomli_w.dumps(_without_none(msgspec.to_builtins(self)))
+        return tomli_w.dumps(_without_none(self.to_data()))
+
+    def to_data(self) -> dict[str, Any]:
+        """What a scheme file says, as plain data."""
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        if isinstance(self.segmenter, PlugInSpec):
+            data["segmenter"] = self.segmenter.to_table()
+        return data
 
 
 def parse_scheme(toml: str, where: str = "scheme") -> SchemeSpec:
     """A scheme from TOML. Raises InputError naming `where` and the field."""
     try:
-        spec = msgspec.toml.decode(toml, type=SchemeSpec)
-    except msgspec.MsgspecError as error:
+        spec = msgspec.convert(_tagged(msgspec.toml.decode(toml)), SchemeSpec)
+        spec.make_operators()
+        plug_in = spec.segmenter.make() if isinstance(spec.segmenter, PlugInSpec) else None
+    except PlugInUnavailable as error:
+        raise PlugInUnavailable(f"{where}: {error}") from error
+    except (msgspec.MsgspecError, InputError) as error:
         raise InputError(f"{where}: {error}") from error
-    spec.make_operators()
     if isinstance(spec.segmenter, SentencePieceSpec) and spec.segmenter.normalization == "identity":
         _require_escaped_metaspace(spec, where)
-    _require_digits_left_whole(spec, where)
+    if getattr(plug_in, "needs_escaped_metaspace", False):
+        _require_escaped_metaspace(spec, where)
+    _require_digits_left_whole(spec, where, plug_in)
     return spec
 
 
-def _require_digits_left_whole(spec: SchemeSpec, where: str) -> None:
+def _tagged(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a scheme file, where a kind that is not built in is a plug-in's name."""
+    segmenter = content.get("segmenter")
+    kind = segmenter.get("kind") if isinstance(segmenter, dict) else None
+    if isinstance(segmenter, dict) and isinstance(kind, str) and kind not in SEGMENTER_KINDS:
+        return content | {"segmenter": PlugInSpec.from_table(segmenter)}
+    return content
+
+
+def _require_digits_left_whole(spec: SchemeSpec, where: str, plug_in: SegmenterPlugIn | None) -> None:
     """Raise InputError if the segmenter would split what the operator `digits` keeps together."""
     kept = [op.grouping for op in spec.make_operators() if isinstance(op, Digits) and op.grouping != "split"]
     segmenter = spec.segmenter
@@ -121,6 +210,8 @@ def _require_digits_left_whole(spec: SchemeSpec, where: str) -> None:
     elif isinstance(segmenter, ByteLevelSpec):
         whole = ("gpt2",) if "joined" in kept else ("gpt2", "cl100k")
         remedy = "" if segmenter.split in whole else f"split = {' or '.join(map(repr, whole))}"
+    elif isinstance(segmenter, PlugInSpec):
+        remedy = "split_digits = false" if getattr(plug_in, "split_digits", False) else ""
     else:
         remedy = "another kind: a byte is a token"
     if remedy:

@@ -12,9 +12,11 @@ import numpy as np
 from tokenlab.corpus import Corpus, open_corpus
 from tokenlab.errors import InputError
 from tokenlab.ops.digits import Digits
+from tokenlab.plug_ins import refusals
 from tokenlab.ragged import Ragged
+from tokenlab.registry import segmenter_plug_in
 from tokenlab.scheme import Scheme
-from tokenlab.scheme_spec import ByteLevelSpec, SchemeSpec, SentencePieceSpec, open_scheme_spec
+from tokenlab.scheme_spec import ByteLevelSpec, PlugInSpec, SchemeSpec, SentencePieceSpec, open_scheme_spec
 from tokenlab.segment.byte_level import train_byte_level
 from tokenlab.segment.grouped import cut
 from tokenlab.segment.segmenter import read_vocabulary_file
@@ -90,6 +92,8 @@ def train_vocabulary(spec: SchemeSpec, documents: Sequence[bytes]) -> bytes:
     Raises InputError when the scheme cannot be trained or the text cannot fill it.
     """
     segmenter = spec.segmenter
+    if isinstance(segmenter, PlugInSpec) and spec.vocab_size is None:
+        raise InputError(f"scheme {spec.name} names no vocab_size: pass --vocab-size, or --tokenizer FILE")
     if not spec.is_trainable or spec.vocab_size is None:
         raise InputError(f"scheme {spec.name} takes a published vocabulary: give its file with --tokenizer")
     text = Ragged.from_bytes(documents)
@@ -101,19 +105,29 @@ def train_vocabulary(spec: SchemeSpec, documents: Sequence[bytes]) -> bytes:
             text, _ = cut(text, operator.borders(text))
     if isinstance(segmenter, ByteLevelSpec):
         return train_byte_level(text.tobytes(), vocab_size=spec.vocab_size, split=segmenter.split)
+    if isinstance(segmenter, PlugInSpec):
+        return _train_plug_in(segmenter, text, spec.vocab_size, spec.markers)
     if not isinstance(segmenter, SentencePieceSpec):
         raise InputError(f"scheme {spec.name} has no vocabulary to train")
-    markers = dict.fromkeys(marker for operator in operators for marker in operator.markers)
     return train_sentencepiece(
         text.tobytes(),
         vocab_size=spec.vocab_size,
-        markers=tuple(markers),
+        markers=spec.markers,
         parameters={
             "model_type": segmenter.model_type,
             "split_digits": segmenter.split_digits,
             "character_coverage": segmenter.character_coverage,
         },
     )
+
+
+def _train_plug_in(segmenter: PlugInSpec, text: Ragged, vocab_size: int, markers: tuple[str, ...]) -> bytes:
+    label = segmenter_plug_in(segmenter.name, segmenter.package).label
+    with refusals(label):
+        vocabulary = segmenter.make().train(text, vocab_size=vocab_size, markers=markers)
+    if not isinstance(vocabulary, bytes):
+        raise InputError(f"{label}: train returned {type(vocabulary).__name__}, and must return bytes")
+    return vocabulary
 
 
 def load_scheme(name_or_dir: str | Path, *, tokenizer: str | Path | None = None) -> Scheme:

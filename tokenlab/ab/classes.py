@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tokenlab.dataset import Dataset
 from tokenlab.errors import InputError
+from tokenlab.ops.marks import WITH_SPACE
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 from tokenlab.segment.spelling import ends, spell
@@ -40,14 +41,16 @@ TOKEN_CLASSES = (
     "BOS",
     "other",
 )
-"""In the order of reports. Operator marks: markers alone, charged nothing. Byte fallback: a token that
+"""In the order of reports. Operator marks: markers alone, charged nothing but the spaces that they stand
+for. Byte fallback: a token that
 is not made of whole characters. The others by a token's first character behind leading whitespace: a
 letter that no letter precedes starts a word, `with space` in the same token; an operator's markers do
-not separate letters. Whitespace: nothing else. Other: controls, private use and what is unassigned."""
+not separate letters, unless they stand for a space. Whitespace: nothing else. Other: controls, private
+use and what is unassigned."""
 
 MARKS, SPACED, START, CONTINUATION, BYTE, PUNCTUATION, DIGITS, WHITESPACE, BOS, OTHER = range(10)
 
-_LETTER, _DIGIT, _SIGN, _SPACE, _MARKER, _REST = range(6)
+_LETTER, _DIGIT, _SIGN, _SPACE, _MARKER, _SPACE_MARKER, _REST = range(7)
 _KINDS = {"L": _LETTER, "M": _LETTER, "N": _DIGIT, "P": _SIGN, "S": _SIGN}
 _CLASSES = {_DIGIT: DIGITS, _SIGN: PUNCTUATION, _SPACE: WHITESPACE}
 
@@ -112,7 +115,7 @@ def classify(scheme: Scheme, ids: Ragged, charges: Ragged) -> NDArray[np.uint8]:
     all_space = beyond_space > last
     leading = kind[np.minimum(beyond_space, len(kind) - 1)] if len(kind) else kind
 
-    table = np.full(6, OTHER, np.uint8)
+    table = np.full(_REST + 1, OTHER, np.uint8)
     for of, to in _CLASSES.items():
         table[of] = to
     classes = table[leading]
@@ -121,7 +124,10 @@ def classify(scheme: Scheme, ids: Ragged, charges: Ragged) -> NDArray[np.uint8]:
     tight = letter & (beyond_space == first)
     classes[tight] = np.where(_follows_letter(kind, first_byte, text)[first[tight]], CONTINUATION, START)
     classes[all_space] = WHITESPACE
-    marked = (_next(kind != _MARKER)[first] > last) & (charges.values == 0)
+    is_mark = (kind == _MARKER) | (kind == _SPACE_MARKER)
+    spaces = np.concatenate([[0], np.cumsum(kind == _SPACE_MARKER)])
+    # A marker that the source spells is charged its bytes.
+    marked = (_next(~is_mark)[first] > last) & (charges.values == spaces[last + 1] - spaces[first])
     classes[marked] = MARKS
     broken = ~(is_start[start] & is_start[stop]) | ~_all(whole, first, last)
     classes[broken] = BYTE
@@ -193,7 +199,7 @@ def _characters(
 
 def _kind(character: str, markers: set[str]) -> int:
     if character in markers:
-        return _MARKER
+        return _SPACE_MARKER if character in WITH_SPACE else _MARKER
     return _SPACE if character.isspace() else _KINDS.get(unicodedata.category(character)[0], _REST)
 
 
@@ -206,7 +212,8 @@ def _next(wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _follows_letter(
     kind: NDArray[np.uint8], first_byte: NDArray[np.int64], text: Ragged
 ) -> NDArray[np.bool_]:
-    """For each character, whether the one before it in its document, markers left out, is a letter."""
+    """For each character, whether the one before it in its document, markers without a space left out, is
+    a letter."""
     at = np.where(kind != _MARKER, np.arange(len(kind)), -1)
     before = np.concatenate([[-1], np.maximum.accumulate(at)[:-1]]) if len(at) else at
     document = np.searchsorted(text.offsets, first_byte, side="right")

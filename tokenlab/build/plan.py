@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 import tokenlab
 from tokenlab.build.engine import EngineOptions
 from tokenlab.card import check_license
@@ -72,7 +70,8 @@ class Plan:
         options = self.options
         return {
             "tokenlab": tokenlab.__version__,
-            "scheme": msgspec.to_builtins(self.spec),
+            "scheme": self.spec.to_data(),
+            **({"packages": self.spec.packages} if self.spec.packages else {}),
             "corpus": self.corpus.describe(),
             "val_docs": self.val_docs,
             "tokenizer_sha256": self.tokenizer and hashlib.sha256(self.tokenizer).hexdigest(),

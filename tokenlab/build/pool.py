@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
+from typing import Any
 
 from tokenlab.build.engine import Item, Job, Result
 from tokenlab.build.parcel import Label, Parcel, open_parcel
@@ -17,13 +19,20 @@ from tokenlab.errors import TokenlabError
 from tokenlab.memory import keep_freed_memory
 
 WARM = "tokenlab.build.warm"
+WARM_OPERATORS = "TOKENLAB_WARM_OPERATORS"
+"""Environment variable of the process that imports WARM: a scheme's `operators`, as JSON."""
 
 
-def start_ahead() -> None:
-    """Let the process from which workers are forked start now, beside what is still to be done here."""
+def start_ahead(operators: Sequence[str | Mapping[str, Any]] = ()) -> None:
+    """Let the process from which workers are forked start now, beside what is still to be done here, with the
+    kernels of a scheme's `operators` loaded. It starts once: a later call changes nothing."""
     # Not forked from this process: numba and the encoders have threads that a fork would break.
     multiprocessing.set_forkserver_preload([WARM])
-    forkserver.ensure_running()
+    os.environ[WARM_OPERATORS] = json.dumps(list(operators))
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ[WARM_OPERATORS]
 
 
 class LocalEngine:

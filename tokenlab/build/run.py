@@ -113,7 +113,7 @@ class _Build:
 
     def _build(self) -> None:
         if self._likely_many_parts():
-            start_ahead()
+            start_ahead(self.plan.spec.operators)
         with self._stage("vocabulary"):
             self.progress.start("vocabulary", None, "B")
             scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)

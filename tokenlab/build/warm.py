@@ -1,19 +1,25 @@
 """What a worker needs, imported and loaded once before workers are forked from this process.
 
-numba takes a second of CPU to start and to load its kernels; a forked worker has them. Every kernel
-runs here once on next to nothing; one that is missing is loaded by each worker itself.
+numba takes a second of CPU to start and to load its kernels; a forked worker has them. The kernels that
+every scheme needs, and those of the operators that an environment variable names, run here once on next to
+nothing; one that is missing is loaded by each worker itself.
 """
 
 from __future__ import annotations
+
+import json
+import os
 
 import gigatoken  # noqa: F401  # to be there
 import numpy as np
 
 from tokenlab.build import tasks  # noqa: F401  # to be there
 from tokenlab.build.encode import opened
-from tokenlab.ops.caseops import CaseOps
-from tokenlab.ops.escape import Escape
+from tokenlab.build.pool import WARM_OPERATORS
+from tokenlab.ops.digits import Digits
+from tokenlab.ops.operator import Operator
 from tokenlab.ragged import Ragged
+from tokenlab.registry import OPERATORS, make_operator
 from tokenlab.segment.byte import ByteSegmenter
 from tokenlab.segment.word_cache import WordCache
 
@@ -22,14 +28,26 @@ def warm() -> None:
     """Load the kernels."""
     bytewise = ByteSegmenter()
     cache = WordCache(bytewise.token_bytes, bytewise.split)
-    text = Ragged.from_bytes([b"A b"])
-    text = Ragged(text.values.copy(), text.offsets)
-    for operator in (CaseOps(), Escape()):
-        rewritten, cuts = operator.apply(text)
-        ids, ends = cache.split(rewritten)
+    source = Ragged.from_bytes([b"A b\nC'd 12"])
+    source = Ragged(source.values.copy(), source.offsets)
+    text, cuts = source, None
+    for operator in _operators():
+        text, step = operator.apply(text)
+        cuts = step if cuts is None else step.after(cuts)
+        if isinstance(operator, Digits):
+            operator.borders(text)
+    ids, ends = cache.split(text)
+    opened(ids, bytewise.bos, np.dtype("<u2"))
+    if cuts is not None:
         charges = cuts.charges(ends).values.astype(np.uint16)
-        opened(ids, bytewise.bos, np.dtype("<u2"))
         opened(Ragged(charges, ids.offsets), 0, charges.dtype)
+
+
+def _operators() -> list[Operator]:
+    """Those built in: what a plug-in raises would end this process."""
+    entries = json.loads(os.environ.get(WARM_OPERATORS, "[]"))
+    names = [entry if isinstance(entry, str) else entry["name"] for entry in entries]
+    return [make_operator(entry) for entry, name in zip(entries, names, strict=True) if name in OPERATORS]
 
 
 warm()

@@ -12,6 +12,7 @@ from typing import Any
 
 from tokenlab.export.charsmap import charsmap_steps, whitespace_steps
 from tokenlab.scheme import Scheme
+from tokenlab.segment.byte import ByteSegmenter
 from tokenlab.segment.byte_level import TOKENIZER_FILE, ByteLevelSegmenter, byte_characters
 from tokenlab.segment.gigatoken_encoder import sentencepiece_json, supports_sentencepiece
 from tokenlab.segment.segmenter import Segmenter
@@ -22,7 +23,11 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Tr
 
 def refuse_segmenter(segmenter: Segmenter) -> str:
     """Why a segmenter has no `tokenizer.json`, or ""."""
-    if not isinstance(segmenter, SentencePieceSegmenter) or supports_sentencepiece(segmenter.model):
+    if isinstance(segmenter, ByteSegmenter | ByteLevelSegmenter):
+        return ""
+    if not isinstance(segmenter, SentencePieceSegmenter):
+        return "its segmenter is a plug-in, and a tokenizer.json holds the merges of BPE alone"
+    if supports_sentencepiece(segmenter.model):
         return ""
     model = segmenter.model
     if model.model_type != "bpe":

@@ -43,7 +43,7 @@ PROBES = (
 
 def refuse(dataset: Dataset) -> str:
     """Why there can be no `tokenizer.json` of the same ids, or ""."""
-    return refuse_segmenter(dataset.scheme.segmenter) or refuse_operators(dataset.scheme)
+    return refuse_operators(dataset.scheme) or refuse_segmenter(dataset.scheme.vocabulary)
 
 
 def write(dataset: Dataset, target: ExportFolder, progress: Progress) -> None:

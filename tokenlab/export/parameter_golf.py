@@ -31,6 +31,7 @@ from tokenlab.export.stock_bytes import stock_byte_count
 from tokenlab.manifest import SPLITS
 from tokenlab.progress import Progress
 from tokenlab.segment.byte import ByteSegmenter
+from tokenlab.segment.plug_in import PlugInSegmenter
 from tokenlab.segment.sentencepiece import SentencePieceSegmenter
 from tokenlab.segment.sentencepiece_model import SentencePieceModel
 
@@ -63,6 +64,9 @@ def write(dataset: Dataset, target: ExportFolder, progress: Progress) -> None:
         suffix, stem, kind = f"sp{size}", f"fineweb_{size}_bpe", "sentencepiece_bpe"
     elif isinstance(segmenter, ByteSegmenter):
         suffix, stem, kind = f"byte{size}", f"fineweb_pure_byte_{size}", "byte"
+    elif isinstance(segmenter, PlugInSegmenter):
+        kind = dataset.manifest.tokenizer_kind
+        suffix, stem = f"{kind}{size}", f"fineweb_{size}_{kind}"
     else:
         suffix, stem, kind = f"bbpe{size}", f"fineweb_{size}_byte_bpe", "byte_level_bpe"
     name = f"fineweb10B_{suffix}"
@@ -179,12 +183,12 @@ def _header(dataset: Dataset) -> dict[str, Any]:
 
 def _notes(dataset: Dataset, target: ExportFolder, stock: _View, caseops: _View, *, is_caseops: bool) -> None:
     size, segmenter = dataset.manifest.vocab_size, dataset.scheme.vocabulary
-    kind = "model" if isinstance(segmenter, SentencePieceSegmenter) else "json"
+    kind = PurePosixPath(next(iter(segmenter.files), "bytes.json")).suffix.removeprefix(".")
     target.note(
         f"stock trainer: DATA_PATH=OUTPUT/{stock.shards} "
         f"TOKENIZER_PATH=OUTPUT/{stock.tokenizers}/{stock.stem}.{kind} VOCAB_SIZE={size}"
     )
-    if kind == "json":
+    if not isinstance(segmenter, SentencePieceSegmenter):
         target.note(
             "the stock train_gpt.py takes a SentencePiece .model alone to count bytes; with this scheme it "
             "stops at once: a trainer must read the sidecars"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+from tokenlab.ops.case import Case
 from tokenlab.ops.caseops import CaseOps
 from tokenlab.ops.escape import Escape
 from tokenlab.ops.operator import Operator
@@ -20,13 +21,35 @@ def operators_of(scheme: Scheme) -> tuple[Operator, ...]:
 
 def refuse_operators(scheme: Scheme) -> str:
     """Why the operators have no pre-step, or ""."""
-    unknown = [op.name for op in operators_of(scheme) if not isinstance(op, CaseOps | Escape)]
-    return f"operator {unknown[0]!r} has no pre-step in plain Python" if unknown else ""
+    other = list(dict.fromkeys(op.name for op in operators_of(scheme) if _step(op) is None))
+    if not other:
+        return ""
+    if "digits" in other:
+        return (
+            "operator 'digits' names borders that no token crosses, which text that was rewritten cannot say "
+            "to a tokenizer.json"
+        )
+    listed = ", ".join(map(repr, other))
+    one = f"operator {listed} has" if len(other) == 1 else f"operators {listed} have"
+    return (
+        f"{one} no pre-step in plain Python (caseops and escape have), so its ids would be those of another "
+        "text"
+    )
+
+
+def _step(operator: Operator) -> tuple[str, bool] | None:
+    """An operator as the template's STEPS have it, or None for one that it cannot do."""
+    if isinstance(operator, Escape):
+        return "escape", False
+    if isinstance(operator, Case) and (operator.place, operator.default) != ("word", "lower"):
+        return None
+    # `case` with its defaults is `caseops`, byte for byte.
+    return ("caseops", operator.escape_metaspace) if isinstance(operator, Case | CaseOps) else None
 
 
 def pre_step_source(scheme: Scheme) -> str:
     """The Python file that does what the scheme's operators do, and undoes it."""
-    steps = [(op.name, isinstance(op, CaseOps) and op.escape_metaspace) for op in operators_of(scheme)]
+    steps = [step for op in operators_of(scheme) if (step := _step(op)) is not None]
     template = (files("tokenlab.export") / "pre_step_template.py").read_text()
     listed = ", ".join(f'("{name}", {metaspace})' for name, metaspace in steps)
     return template.replace(_PLACE, f"{_PLACE[:-2]}[{listed}]")

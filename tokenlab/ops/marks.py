@@ -26,6 +26,9 @@ GLUE = "\u2055"
 JOINING_APOSTROPHE = "\ua78c"
 METASPACE = "\u2581"
 
+WITH_SPACE = (SPACE_TITLE, SPACE_ALLCAPS, SPACE_LOWER)
+"""Marks that stand for a space too, and are charged its byte."""
+
 MARK_NAMES = {
     TITLE: "TITLE",
     ALLCAPS: "ALLCAPS",

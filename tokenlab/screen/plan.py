@@ -151,6 +151,7 @@ class ScreenFolder:
 
     def _asked(self, spec: SchemeSpec) -> str:
         depends = [spec.to_toml(), order_of(spec), self.plan.documents_sha256, self.plan.method]
+        depends += [spec.packages] if spec.packages else []
         return hashlib.sha256(json.dumps([*depends, tokenlab.__version__]).encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ import msgspec
 from shards import ShardError
 from tokenlab.accounting.verdicts import EXIT_CODES, Failure, Overall, Verdict, overall
 from tokenlab.dataset import Dataset, DocumentError
-from tokenlab.errors import InputError
+from tokenlab.errors import InputError, PlugInUnavailable
 from tokenlab.manifest import SPLITS, Manifest, read_manifest
 from tokenlab.progress import Progress
 from tokenlab.verification.documents import SplitCheck, Tallies
@@ -137,6 +137,8 @@ def _open(folder: Path, intact: Tally, tallies: Tallies, encoder: Tally) -> Data
     if not broken:
         try:
             return Dataset(folder)
+        except PlugInUnavailable:  # about this machine, not about the dataset
+            raise
         except InputError as error:
             intact.fail(Failure(str(error)))
     for tally in (*tallies.all(), encoder):

@@ -24,3 +24,31 @@ name = "wordops-unigram"
 summary = "the operators of wordops, then SentencePiece unigram"
 operators = ["newline-space", "glue", {{ name = "case", place = "space" }}]
 {_UNIGRAM_SEGMENTER}"""
+
+SUPERWORD = """
+name = "superword"
+summary = "bpe, then merges of whole neighbours across spaces: tokens of up to four words"
+operators = ["escape"]
+
+[segmenter]
+kind = "superword"
+vocab_size = 8192
+first_stage = 0.8
+words = 4
+
+[specials]
+bos = 1
+"""
+
+MIN_TOKENS = """
+name = "min-tokens"
+summary = "the vocabulary of bpe, cut into the fewest tokens"
+operators = ["escape"]
+
+[segmenter]
+kind = "min-tokens"
+vocab_size = 8192
+
+[specials]
+bos = 1
+"""
