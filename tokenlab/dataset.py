@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards import ShardError, read_header, read_shard
+from tokenlab.boundaries import Rule, read_rule
+from tokenlab.errors import InputError
 from tokenlab.manifest import Manifest, Split, read_manifest
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
@@ -58,6 +60,26 @@ class Dataset:
         if sidecars and len(sidecars) != len(tokens):
             raise ShardError(f"{self.folder}: {split} has {len(tokens)} shards and {len(sidecars)} sidecars")
         yield from read_documents(tokens, sidecars, self.scheme.segmenter.bos)
+
+
+def read_boundary_rule(folder: Path, manifest: Manifest) -> Rule | None:
+    """The rule of a dataset's boundaries with its tables, or None where it has none.
+
+    Raises InputError for a rule that cannot be read, or is another than its digest says.
+    """
+    record = manifest.boundaries
+    if record is None:
+        return None
+    try:
+        tables = (folder / record.model.file).read_bytes() if record.model is not None else b""
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: {error.strerror}; the boundary rule has its tables there"
+        ) from error
+    rule = read_rule(record.kind, record.parameters, tables)
+    if rule.sha256 != record.parameters_sha256:
+        raise InputError(f"{folder}: the boundary rule's parameters and tables are not those of their digest")
+    return rule
 
 
 def read_documents(tokens: list[Path], sidecars: list[Path], bos: int) -> Iterator[TokenBatch]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from tokenlab.boundaries.rule import Rule
 from tokenlab.boundaries.state import State
-from tokenlab.segment.byte import FIRST_BYTE
 
 UNITS = 31
 """Units of a bit: 8 bits are 248, which leaves 255 for UNKNOWN."""
@@ -175,9 +174,3 @@ class TopK(Rule):
         order = sorted(range(len(document)), key=lambda t: (-self.table.entropy(document[:t]), t))
         chosen = {0, *order[: -(-self.percent * len(document) // 100)]}
         return [1, *(int(t in chosen) for t in range(len(document)))]
-
-
-def as_ids(document: bytes) -> NDArray[np.uint16]:
-    """BOS and the bytes of a document as ids of scheme `bytes`, uint16."""
-    ids = np.frombuffer(document, np.uint8).astype(np.uint16) + np.uint16(FIRST_BYTE)
-    return np.concatenate([np.array([Rule.bos], np.uint16), ids])
