@@ -58,6 +58,9 @@ def test_flags_are_frozen() -> None:
     }
     assert result == {
         "build": [
+            "--analysis-only",
+            "--boundaries",
+            "--bytes-per-patch",
             "--dry-run",
             "--engine",
             "--engine-address",

@@ -94,7 +94,7 @@ class SchemeSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         if rule is None and self.boundaries is None:
             if bytes_per_patch is not None:
                 raise InputError(
-                    "--bytes-per-patch is a target of boundaries: add --boundaries table2 (entropy, monotonic)"
+                    "--bytes-per-patch is a target of boundaries: add --boundaries table2, or entropy"
                 )
             return self
         spec = msgspec.structs.replace(

@@ -1,7 +1,7 @@
 """The verdict `causal`: every patch boundary is what the bytes before it give, and nothing else.
 
 Two checks. All bits are recomputed from the ids by the kernels. And for prefixes of every document, drawn
-with a fixed seed, the slow twin of the rule, which is shown the prefix alone, must give the bits of the whole.
+with a fixed seed, the slow twin of the rule, which is shown the prefix alone, must give the whole's bits.
 """
 
 from __future__ import annotations
