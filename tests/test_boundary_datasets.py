@@ -19,6 +19,7 @@ from tokenlab.build import BuildOptions, BuildReport, build, make_plan
 from tokenlab.build import boundaries as build_boundaries
 from tokenlab.build import run as build_run
 from tokenlab.dataset import Dataset, read_boundary_rule
+from tokenlab.errors import InputError
 from tokenlab.manifest import (
     MANIFEST_FILE,
     SPLITS,
@@ -176,9 +177,10 @@ def test_a_damaged_file_of_an_earlier_run_is_written_again(
     def dying(*_: Any, **__: Any) -> None:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(build_run, "make_manifest", dying)
-        make(tmp_path / "out", "entropy")
+        with pytest.raises(Killed):
+            make(tmp_path / "out", "entropy")
     folder = tmp_path / "out.partial" / "dataset" / "boundaries"
     for name in ("fineweb_train_boundaries_000002.bin", "model.bin"):
         path = folder / name
@@ -212,6 +214,7 @@ def rewrite(
         start += shard.tokens
     record = manifest.boundaries
     assert record is not None
+    written = msgspec.structs.replace(manifest.splits[split], shards=tuple(shards))
     replace_manifest(
         folder,
         manifest,
@@ -348,17 +351,22 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("options", "complaint"),
     [
-        (["--scheme", "bpe", "--boundaries", "space"], "boundaries are for schemes of one token a byte"),
-        (["--scheme", "space-bytes", "--boundaries", "fixed:4"], "has boundaries of its own (space)"),
-        (["--scheme", "bytes", "--boundaries", "topk:20"], "for analysis add --analysis-only"),
-        (["--scheme", "bytes", "--boundaries", "bpe", "--analysis-only"], "131 of 159 prefixes"),
-        (["--scheme", "bytes", "--boundaries", "space", "--analysis-only"], "leave it out"),
-        (["--scheme", "bytes", "--bytes-per-patch", "4"], "add --boundaries"),
-        (["--scheme", "bytes", "--boundaries", "space", "--bytes-per-patch", "4"], "no rate to choose"),
+        ({"scheme": "bpe", "boundaries": "space"}, "boundaries are for schemes of one token a byte"),
+        ({"scheme": "space-bytes", "boundaries": "fixed:4"}, r"has boundaries of its own \(space\)"),
+        ({"boundaries": "bpe", "analysis_only": True}, "131 of 159 prefixes"),
+        ({"boundaries": "space", "analysis_only": True}, "leave it out"),
+        ({"bytes_per_patch": 4.0}, "add --boundaries"),
+        ({"boundaries": "space", "bytes_per_patch": 4.0}, "no rate to choose"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, arguments: list[str], complaint: str) -> None:
-    assert complaint in refused("build", *arguments, "--output", tmp_path / "out")
+def test_what_is_refused(tmp_path: Path, options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        make_plan(BuildOptions(output=tmp_path / "out", **({"scheme": "bytes"} | options)))
+
+
+def test_a_rule_that_looks_ahead_is_refused_with_the_reason(tmp_path: Path) -> None:
+    arguments = ("--scheme", "bytes", "--boundaries", "topk:20", "--output", tmp_path / "out")
+    assert "for analysis add --analysis-only" in refused("build", *arguments)
     assert not list(tmp_path.iterdir())
