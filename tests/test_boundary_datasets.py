@@ -218,8 +218,7 @@ def rewrite(
     replace_manifest(
         folder,
         manifest,
-        splits=manifest.splits
-        | {split: msgspec.structs.replace(manifest.splits[split], shards=tuple(shards))},
+        splits=manifest.splits | {split: written},
         boundaries=msgspec.structs.replace(record, patches=record.patches | {split: int(bits.sum())}),
     )
 

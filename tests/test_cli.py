@@ -95,11 +95,13 @@ def test_flags_are_frozen() -> None:
             "--val-docs",
         ],
         "inspect": [
+            "--boundaries",
             "--compare",
             "--doc",
             "--docs",
             "--html",
             "--json",
+            "--rule",
             "--scheme",
             "--split",
             "--text",

@@ -6,16 +6,14 @@ with a fixed seed, the slow twin of the rule, which is shown the prefix alone, m
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from shards import ShardError
-from shards.boundaries import BoundaryHeader, open_boundaries, unpack
+from shards.boundaries import BoundaryHeader, read_boundary_header
 from tokenlab.accounting.verdicts import Failure
 from tokenlab.boundaries import LOOKS_AHEAD, Rule, as_document, as_stream, new_state
-from tokenlab.dataset import Dataset, TokenBatch, read_boundary_rule
+from tokenlab.dataset import BoundaryBits, Dataset, TokenBatch, read_boundary_rule
 from tokenlab.errors import InputError
 from tokenlab.manifest import SPLITS, BoundariesRecord, ShardRecord, Split
 from tokenlab.verification.tally import Tally
@@ -77,7 +75,7 @@ class BoundaryCheck:
             return
         name = shard.boundaries.file
         try:
-            header, _ = open_boundaries(self.dataset.folder / name)
+            header = read_boundary_header(self.dataset.folder / name)
         except ShardError as error:
             self.tally.fail(Failure(str(error), file=name))
             return
@@ -99,7 +97,7 @@ class BoundaryCheck:
         if self.rule is None or record is None or self.tally.failure is not None:
             return None
         shards = self.dataset.manifest.splits[split].shards
-        bits = _Bitmap(self.dataset.folder, shards)
+        bits = BoundaryBits(self.dataset.folder, shards)
         return SplitBoundaries(self, self.rule, split, bits, record.patches.get(split, 0))
 
     def slow_bits(self, wanted: int) -> int:
@@ -112,7 +110,9 @@ class BoundaryCheck:
 class SplitBoundaries:
     """The boundaries of one split; `patches` is what the manifest counts."""
 
-    def __init__(self, check: BoundaryCheck, rule: Rule, split: Split, bits: _Bitmap, patches: int) -> None:
+    def __init__(
+        self, check: BoundaryCheck, rule: Rule, split: Split, bits: BoundaryBits, patches: int
+    ) -> None:
         self.check = check
         self.rule = rule
         self.split = split
@@ -186,31 +186,5 @@ class SplitBoundaries:
             self.check.tally.expect(
                 self.patches, self.found_patches, "patches of the split", split=self.split
             )
-            self.bits.check_padding(self.check.tally)
-
-
-class _Bitmap:
-    """The bits of a split, over the files of its shards; those were found to be whole."""
-
-    def __init__(self, folder: Path, shards: tuple[ShardRecord, ...]) -> None:
-        self.files = [shard.boundaries.file for shard in shards if shard.boundaries is not None]
-        self.packed = [open_boundaries(folder / file)[1] for file in self.files]
-        self.counts = [shard.tokens for shard in shards]
-        self.bounds = np.cumsum([0, *self.counts])
-
-    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Bits `start:stop` of the split, uint8; fewer where the files end."""
-        pieces = [np.zeros(0, np.uint8)]
-        shard = int(np.searchsorted(self.bounds, start, side="right")) - 1
-        while start < stop and shard < len(self.packed):
-            begin = int(self.bounds[shard])
-            end = min(stop, int(self.bounds[shard + 1]))
-            pieces.append(unpack(self.packed[shard], start - begin, end - begin))
-            start, shard = end, shard + 1
-        return np.concatenate(pieces)
-
-    def check_padding(self, tally: Tally) -> None:
-        """Fail where a bit behind the last token is set."""
-        for file, packed, count in zip(self.files, self.packed, self.counts, strict=True):
-            if unpack(packed, count, 8 * len(packed)).any():
-                tally.fail(Failure("a bit behind the last token is set", file=file))
+            for file in self.bits.stray():
+                self.check.tally.fail(Failure("a bit behind the last token is set", file=file))
