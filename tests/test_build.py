@@ -108,6 +108,7 @@ def test_manifest_keys_are_frozen(tmp_path: Path, documents: Path) -> None:
         "files",
         "vocabulary",
         "options",
+        "boundaries",
     ]
     assert list(manifest["splits"]["val"]["shards"][0]) == [
         "file",
@@ -116,7 +117,9 @@ def test_manifest_keys_are_frozen(tmp_path: Path, documents: Path) -> None:
         "bytes",
         "sha256",
         "sidecar",
+        "boundaries",
     ]
+    assert manifest["boundaries"] is None
     assert manifest["source"]["dropped_duplicates"] == [TWIN]
     assert manifest["source"]["documents"] == len(TEXTS)
     assert manifest["stats"]["docs_train"] == len(TEXTS) - VAL_DOCS - 1

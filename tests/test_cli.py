@@ -58,6 +58,9 @@ def test_flags_are_frozen() -> None:
     }
     assert result == {
         "build": [
+            "--analysis-only",
+            "--boundaries",
+            "--bytes-per-patch",
             "--dry-run",
             "--engine",
             "--engine-address",
@@ -92,11 +95,13 @@ def test_flags_are_frozen() -> None:
             "--val-docs",
         ],
         "inspect": [
+            "--boundaries",
             "--compare",
             "--doc",
             "--docs",
             "--html",
             "--json",
+            "--rule",
             "--scheme",
             "--split",
             "--text",

@@ -238,14 +238,15 @@ def test_spaces_that_a_lossless_scheme_keeps_are_no_overflow(lossless: Scheme) -
 
 
 def test_built_in_schemes() -> None:
-    lossless = (*LOSSLESS, *COMPOSED)
+    patched = ("space-bytes", "table2-bytes", "entropy-bytes")
+    lossless = (*LOSSLESS, *COMPOSED, *patched)
     assert scheme_names() == sorted([*lossless, "bpe-v1", "caseops-v1"])
     for name in scheme_names():
         spec = open_scheme_spec(name)
         assert spec.name == name
         assert spec.summary
         assert spec.is_reversible == (name in lossless)
-        assert spec.is_trainable == (name in lossless and name != "bytes")
+        assert spec.is_trainable == (name in lossless and name not in ("bytes", *patched))
         assert parse_scheme(spec.to_toml()) == spec
 
 
@@ -301,6 +302,11 @@ BAD_SCHEMES = {
         BPE.replace('["escape"]', '["newline-space", "glue"]'),
         r"U\+2581.*must be 'escape', or 'case' or 'caseops' with escape_metaspace",
     ),
+    "boundaries of tokens": (
+        'boundaries = "space"\n' + BPE,
+        "boundaries are for schemes of one token a byte",
+    ),
+    "a target without boundaries": ("bytes_per_patch = 4.0\n" + BPE, "bytes_per_patch without boundaries"),
     "unknown place": (
         BPE.replace('"escape"', '{ name = "case", place = "left" }'),
         "operator 'case': place = 'left'; known: word, space, suffix, alias",

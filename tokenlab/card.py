@@ -101,6 +101,9 @@ def _scheme(manifest: Manifest) -> str:
         ("vocabulary", str(manifest.vocabulary.get("from", "unknown"))),
         ("decodes to", "the source" if scheme.reversible else "a normal form: the source is not in the ids"),
     ]
+    if (boundaries := manifest.boundaries) is not None:
+        looks = "" if boundaries.causal else ", looking ahead: for analysis only"
+        rows.append(("boundaries", f"`{boundaries.rule}`{looks}"))
     return "## Scheme\n\n" + _table(("", ""), rows)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards import ShardError, read_header, read_shard
-from tokenlab.manifest import Manifest, Split, read_manifest
+from shards.boundaries import open_boundaries, unpack
+from tokenlab.boundaries import Rule, read_rule
+from tokenlab.errors import InputError
+from tokenlab.manifest import Manifest, ShardRecord, Split, read_manifest
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 
@@ -58,6 +62,52 @@ class Dataset:
         if sidecars and len(sidecars) != len(tokens):
             raise ShardError(f"{self.folder}: {split} has {len(tokens)} shards and {len(sidecars)} sidecars")
         yield from read_documents(tokens, sidecars, self.scheme.segmenter.bos)
+
+
+def read_boundary_rule(folder: Path, manifest: Manifest) -> Rule | None:
+    """The rule of a dataset's boundaries with its tables, or None where it has none.
+
+    Raises InputError for a rule that cannot be read, or is another than its digest says.
+    """
+    record = manifest.boundaries
+    if record is None:
+        return None
+    try:
+        tables = (folder / record.model.file).read_bytes() if record.model is not None else b""
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: {error.strerror}; the boundary rule has its tables there"
+        ) from error
+    rule = read_rule(record.kind, record.parameters, tables)
+    if rule.sha256 != record.parameters_sha256:
+        raise InputError(f"{folder}: the boundary rule's parameters and tables are not those of their digest")
+    return rule
+
+
+class BoundaryBits:
+    """The bits of a split, over the boundary files of its shards. Raises ShardError for another file."""
+
+    def __init__(self, folder: Path, shards: Sequence[ShardRecord]) -> None:
+        self._files = [shard.boundaries.file for shard in shards if shard.boundaries is not None]
+        opened = [open_boundaries(folder / file) for file in self._files]
+        self._packed = [packed for _, packed in opened]
+        self._bounds = np.cumsum([0, *(header.count for header, _ in opened)]).tolist()
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Bits `start:stop` of the split's tokens, uint8. Raises ShardError where the files end before."""
+        if stop > self._bounds[-1]:
+            raise ShardError(f"the boundary files end before token {stop:,}")
+        pieces = [np.zeros(0, np.uint8)]
+        for (begin, end), packed in zip(pairwise(self._bounds), self._packed, strict=True):
+            if begin < stop and end > start:
+                pieces.append(unpack(packed, max(start, begin) - begin, min(stop, end) - begin))
+        return np.concatenate(pieces)
+
+    def stray(self) -> list[str]:
+        """Files where a bit behind the last token is set."""
+        counts = [end - begin for begin, end in pairwise(self._bounds)]
+        rows = zip(self._files, self._packed, counts, strict=True)
+        return [file for file, packed, count in rows if unpack(packed, count, 8 * len(packed)).any()]
 
 
 def read_documents(tokens: list[Path], sidecars: list[Path], bos: int) -> Iterator[TokenBatch]:

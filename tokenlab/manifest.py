@@ -14,6 +14,7 @@ import msgspec
 from tokenlab.errors import InputError
 
 MANIFEST_FILE = "manifest.json"
+BOUNDARY_FOLDER = "boundaries"
 FORMAT = "tokenlab-dataset"
 FORMAT_VERSION = 1
 
@@ -23,7 +24,7 @@ SPLITS: tuple[Split, ...] = ("val", "train")
 
 
 class SidecarRecord(msgspec.Struct, frozen=True):
-    """A byte sidecar: the file under the dataset, and its sha256."""
+    """A file that goes with a shard or a rule: its name under the dataset, and its sha256."""
 
     file: str
     sha256: str
@@ -38,6 +39,7 @@ class ShardRecord(msgspec.Struct, frozen=True):
     bytes: int
     sha256: str
     sidecar: SidecarRecord | None
+    boundaries: SidecarRecord | None = None
 
 
 class SplitRecord(msgspec.Struct, frozen=True):
@@ -80,6 +82,19 @@ class SourceRecord(msgspec.Struct, frozen=True):
     bad_documents: tuple[dict[str, Any], ...]
 
 
+class BoundariesRecord(msgspec.Struct, frozen=True):
+    """Where patches begin. `rule`: as a user writes it, `kind` and `parameters` (and the tables in `model`)
+    being what it is; `parameters_sha256` covers those three; `patches` counts by split, BOS ones included."""
+
+    rule: str
+    kind: str
+    causal: bool
+    parameters: dict[str, int]
+    model: SidecarRecord | None
+    parameters_sha256: str
+    patches: dict[Split, int]
+
+
 class Stats(msgspec.Struct, frozen=True):
     """The field's exporter counts."""
 
@@ -114,6 +129,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, str]
     vocabulary: dict[str, Any]
     options: dict[str, Any]
+    boundaries: BoundariesRecord | None = None
 
     def to_json(self) -> bytes:
         """The file's content: indented, keys in declaration order, a newline at the end."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tokenlab.boundaries.request import RuleRequest, parse_rule, target_bytes_per_patch
 from tokenlab.errors import InputError, PlugInUnavailable
 from tokenlab.ops.digits import Digits
 from tokenlab.ops.operator import Operator
@@ -86,13 +87,16 @@ class Specials(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class SchemeSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A scheme file, typed."""
+    """A scheme file, typed. `boundaries`: the rule of the patches' beginnings (`space`, `entropy:1.74`, …),
+    calibrated to `bytes_per_patch` where it has no number."""
 
     name: str
     segmenter: ByteSpec | SentencePieceSpec | ByteLevelSpec | PlugInSpec
     operators: tuple[str | dict[str, Any], ...] = ()
     specials: Specials = Specials()
     summary: str = ""
+    boundaries: str | None = None
+    bytes_per_patch: float | None = None
 
     @property
     def vocab_size(self) -> int | None:
@@ -119,6 +123,32 @@ class SchemeSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     def markers(self) -> tuple[str, ...]:
         """Characters that operators write and a vocabulary must hold whole."""
         return tuple(dict.fromkeys(m for operator in self.make_operators() for m in operator.markers))
+
+    @property
+    def boundary_rule(self) -> RuleRequest | None:
+        """The rule of `boundaries`, or None. Raises InputError."""
+        return None if self.boundaries is None else parse_rule(self.boundaries)
+
+    def with_boundaries(self, rule: str | None, bytes_per_patch: float | None) -> SchemeSpec:
+        """The same scheme with boundaries, or another target for them; the target is filled in where one is
+        needed. Raises InputError where the scheme can have none."""
+        if rule is not None and self.boundaries is not None:
+            raise InputError(
+                f"scheme {self.name} has boundaries of its own ({self.boundaries}); "
+                f"use --scheme bytes --boundaries {rule}"
+            )
+        if rule is None and self.boundaries is None:
+            if bytes_per_patch is not None:
+                raise InputError(
+                    "--bytes-per-patch is a target of boundaries: add --boundaries table2, or entropy"
+                )
+            return self
+        spec = msgspec.structs.replace(
+            self,
+            boundaries=self.boundaries if rule is None else rule,
+            bytes_per_patch=self.bytes_per_patch if bytes_per_patch is None else bytes_per_patch,
+        )
+        return _with_target(spec, f"scheme {self.name}")
 
     def make_operators(self) -> tuple[Operator, ...]:
         """The listed operators, in order. Raises InputError."""
@@ -187,7 +217,23 @@ def parse_scheme(toml: str, where: str = "scheme") -> SchemeSpec:
     if getattr(plug_in, "needs_escaped_metaspace", False):
         _require_escaped_metaspace(spec, where)
     _require_digits_left_whole(spec, where, plug_in)
-    return spec
+    if spec.boundaries is None and spec.bytes_per_patch is not None:
+        raise InputError(f"{where}: bytes_per_patch without boundaries")
+    return _with_target(spec, where)
+
+
+def _with_target(spec: SchemeSpec, where: str) -> SchemeSpec:
+    """The spec with the target of its boundaries filled in. Raises InputError for those it cannot have."""
+    request = spec.boundary_rule
+    if request is None:
+        return spec
+    if not isinstance(spec.segmenter, ByteSpec):
+        raise InputError(
+            f"{where}: boundaries are for schemes of one token a byte: where a longer token ends depends on "
+            "the bytes behind it, so its patches would look ahead; use --scheme bytes"
+        )
+    target = target_bytes_per_patch(request, spec.bytes_per_patch)
+    return msgspec.structs.replace(spec, bytes_per_patch=target)
 
 
 def _tagged(content: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from tokenlab.ab.datasets import dataset_of, make_datasets, verify_dataset
 from tokenlab.ab.plan import CONTROL, ArmPlan, Plan
 from tokenlab.dataset import Dataset
 from tokenlab.errors import InputError, TokenlabError
-from tokenlab.manifest import MANIFEST_FILE, Manifest, ShardRecord, SidecarRecord
+from tokenlab.manifest import BOUNDARY_FOLDER, MANIFEST_FILE, Manifest, ShardRecord, SidecarRecord
 from tokenlab.progress import Progress
 from tokenlab.scheme_spec import open_scheme_spec
 
@@ -147,13 +147,16 @@ def permute_ids(dataset: Path, copy: Path, seed: int) -> NDArray[np.int64]:
         values = open_shard(dataset / shard.file)
         form = format_for_vocabulary(opened.manifest.vocab_size)
         digest = write_shard(copy / shard.file, form, len(values), [permutation[values].astype(form.dtype)])
-        return msgspec.structs.replace(shard, sha256=digest)
+        return msgspec.structs.replace(shard, sha256=digest, boundaries=None)
 
     fingerprint = hashlib.sha256(
         opened.manifest.scheme.fingerprint.encode() + permutation.astype("<i8").tobytes()
     ).hexdigest()
     scheme = msgspec.structs.replace(opened.manifest.scheme, fingerprint=fingerprint)
-    _publish(copy, _with_shards(msgspec.structs.replace(opened.manifest, scheme=scheme), rewritten))
+    # A boundary rule reads bytes, and the ids no longer say which.
+    shutil.rmtree(copy / BOUNDARY_FOLDER, ignore_errors=True)
+    manifest = msgspec.structs.replace(opened.manifest, scheme=scheme, boundaries=None)
+    _publish(copy, _with_shards(manifest, rewritten))
     return permutation
 
 

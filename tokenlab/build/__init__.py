@@ -2,7 +2,8 @@
 
 Two phases. *Encode*: the corpus is cut into parts at fixed document indices, each an
 independent task that leaves part files with their digests. *Assemble*: the parts' token
-counts give every shard its exact range; shards are copied together from the parts. All of
+counts give every shard its exact range; shards are copied together from the parts. A scheme
+with boundaries has a pass over its shards then (`boundaries.py`). All of
 it happens in `OUTPUT.partial`, which is renamed to OUTPUT when the manifest is written, so
 an output is whole or absent, and a killed build goes on where it stopped.
 """

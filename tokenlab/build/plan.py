@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tokenlab
+from tokenlab.boundaries.request import LOOKS_AHEAD
 from tokenlab.build.engine import EngineOptions
 from tokenlab.card import check_license
 from tokenlab.corpus import Corpus, open_corpus
@@ -47,6 +48,9 @@ class BuildOptions:
     force: bool = False
     on_bad_document: Literal["stop", "skip"] = "stop"
     license: str | None = None
+    boundaries: str | None = None
+    bytes_per_patch: float | None = None
+    analysis_only: bool = False
     part_bytes: int = PART_BYTES
     engine: EngineOptions = field(default_factory=EngineOptions)
 
@@ -81,6 +85,7 @@ class Plan:
             "part_bytes": options.part_bytes,
             **({"imported": self.imported} if self.imported is not None else {}),
             **({"license": options.license} if options.license is not None else {}),
+            **({"analysis_only": True} if options.analysis_only else {}),
         }
 
     def to_json(self) -> str:
@@ -98,6 +103,8 @@ class Plan:
 def make_plan(options: BuildOptions) -> Plan:
     """Resolve the options, reading no document yet. Raises InputError for what cannot be."""
     spec = open_scheme_spec(options.scheme).with_vocab_size(options.vocab_size)
+    spec = spec.with_boundaries(options.boundaries, options.bytes_per_patch)
+    _check_boundaries(spec, options)
     if options.tokenizer is not None and options.vocab_size is not None:
         raise InputError("--vocab-size trains a vocabulary and --tokenizer gives one: pass one of them")
     if options.tokenizer is None and spec.needs_vocabulary and not spec.is_trainable:
@@ -126,6 +133,18 @@ def make_plan(options: BuildOptions) -> Plan:
     return Plan(
         spec=spec, corpus=corpus, val_docs=_resolve_split(options), tokenizer=tokenizer, options=options
     )
+
+
+def _check_boundaries(spec: SchemeSpec, options: BuildOptions) -> None:
+    """Raise InputError for a rule that looks ahead, unless it is asked for as such."""
+    request = spec.boundary_rule
+    if request is not None and not request.causal and not options.analysis_only:
+        raise InputError(
+            f"boundaries {spec.boundaries} are refused: {LOOKS_AHEAD[request.kind]}, and would tell a model "
+            "of what it is to predict; for analysis add --analysis-only (`train` will not read the dataset)"
+        )
+    if options.analysis_only and (request is None or request.causal):
+        raise InputError("--analysis-only is for boundaries that look ahead (topk:K); leave it out")
 
 
 def _resolve_split(options: BuildOptions) -> int:

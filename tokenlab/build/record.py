@@ -20,6 +20,7 @@ from tokenlab.manifest import (
     FORMAT,
     FORMAT_VERSION,
     SPLITS,
+    BoundariesRecord,
     Manifest,
     SchemeRecord,
     ShardRecord,
@@ -67,6 +68,7 @@ def make_manifest(
     totals: PartTotals,
     shards: Mapping[Split, Sequence[ShardRecord]],
     digests: Mapping[str, str],
+    boundaries: BoundariesRecord | None,
 ) -> Manifest:
     """The manifest; `digests` as `source_digests` gives them."""
     spec, corpus = scheme.spec, plan.corpus
@@ -121,6 +123,7 @@ def make_manifest(
         files={name: _sha256(dataset / name) for name in _scheme_files(scheme)},
         vocabulary=vocabulary,
         options={key: plan.record[key] for key in RECORDED_OPTIONS if key in plan.record},
+        boundaries=boundaries,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from shards import format_for_vocabulary, write_atomically
 from tokenlab.build.assemble import SIDECAR_FOLDER, plan_shards
+from tokenlab.build.boundaries import add_boundaries
 from tokenlab.build.encode import VALIDATION_DIGESTS
 from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
 from tokenlab.build.forecast import forecast
@@ -134,6 +135,10 @@ class _Build:
                     shards = {split: self._write_shards(engine, split, totals, scheme) for split in SPLITS}
             finally:
                 forget_scheme()
+        boundaries = None
+        if scheme.spec.boundary_rule is not None:
+            with self._stage("boundaries"):
+                boundaries, shards = add_boundaries(self.job, scheme.spec, shards, self.progress)
         with self._stage("assemble"):
             manifest = make_manifest(
                 self.plan,
@@ -143,6 +148,7 @@ class _Build:
                 totals=totals,
                 shards=shards,
                 digests=source_digests(self.job.parts, totals, self.progress),
+                boundaries=boundaries,
             )
             for name, content in (
                 (CARD_FILE, dataset_card(manifest).encode()),

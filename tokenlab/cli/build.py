@@ -33,6 +33,7 @@ class OnBadDocument(StrEnum):
     "  tokenlab build --scheme bpe --input docs.jsonl.zst --val-docs 50 --vocab-size 1024 --output out/bpe\n"
     "  tokenlab build --scheme caseops-v1 --tokenizer published.model --input 'web/*.parquet' \\\n"
     "      --val-docs 50000 --output out/v1\n"
+    "  tokenlab build --scheme bytes --boundaries entropy --bytes-per-patch 6 --output out/patches\n"
     "  tokenlab build --scheme caseops --input 'fw/*.parquet' --val-docs 50000 --output /shared/fw \\\n"
     "      --engine ray --engine-address auto --workers 64"
 )
@@ -67,6 +68,28 @@ def build(
         Path | None,
         typer.Option(metavar="FILE", help="Use this sentencepiece .model or tokenizer.json; train none."),
     ] = None,
+    boundaries: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="Scheme bytes: where patches begin, a bit a byte in `boundaries/`. `fixed:P`, `space`, "
+            "`table2`, `entropy[:θ]`, `monotonic[:δ]` (θ, δ in bits; without a number they are calibrated).",
+        ),
+    ] = None,
+    bytes_per_patch: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Boundaries that are calibrated: bytes of a patch to aim at on train (default 4.5).",
+        ),
+    ] = None,
+    analysis_only: Annotated[
+        bool,
+        typer.Option(
+            "--analysis-only",
+            help="Allow boundaries that look ahead (`topk:K`, percent of bytes); `verify` rejects them.",
+        ),
+    ] = False,
     text_field: InputTextField = "text",
     limit_docs: LimitDocs = None,
     on_bad_document: Annotated[
@@ -141,6 +164,9 @@ def build(
             seed=seed,
             force=force,
             license=license,
+            boundaries=boundaries,
+            bytes_per_patch=bytes_per_patch,
+            analysis_only=analysis_only,
             on_bad_document=on_bad_document.value,
         )
     )

@@ -22,7 +22,8 @@ class View(StrEnum):
     epilog="\b\nExamples:\n"
     "  tokenlab inspect out/fw --doc 17\n"
     '  tokenlab inspect --text "The NASA paper" --scheme caseops\n'
-    "  tokenlab inspect out/fw --doc 17 --compare out/fw byte-bpe --html page.html"
+    "  tokenlab inspect out/fw --doc 17 --compare out/fw byte-bpe --html page.html\n"
+    "  tokenlab inspect out/patches --boundaries --doc 17"
 )
 def inspect(
     dataset: Annotated[
@@ -61,6 +62,18 @@ def inspect(
         View | None,
         typer.Option(help="Running text with the charges beneath, or a table [default: flow on a terminal]"),
     ] = None,
+    boundaries: Annotated[
+        bool,
+        typer.Option(
+            "--boundaries",
+            help="Show patches instead of tokens, and their statistics: of --doc N, of a whole split "
+            "without it, or of --text by the rule of --scheme (space-bytes, or a dataset that has one).",
+        ),
+    ] = False,
+    rule: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="With --boundaries: this rule, space or fixed:P, instead."),
+    ] = None,
     html: Html = None,
     json: Json = False,
 ) -> None:
@@ -69,7 +82,21 @@ def inspect(
     The text is a document of a dataset, read back from its shards, or --text. On a terminal
     it flows, tokens in colours (NO_COLOR is obeyed) and charges beneath; a pipe gets a
     table. With --html a page is written and only the totals are printed.
+
+    --boundaries shows where patches begin, for a dataset built with `build --boundaries`.
     """
+    from tokenlab.errors import InputError
+
+    if boundaries:
+        given = {"--docs": docs, "--text-field": text_field, "--compare": compare, "--tokenizer": tokenizer}
+        if names := [name for name, value in given.items() if value]:
+            raise InputError(
+                f"{', '.join(names)}: not with --boundaries, which shows the patches of one text"
+            )
+        _inspect_patches(dataset, doc, split, text, scheme, rule, view, html, json)
+        return
+    if rule is not None:
+        raise InputError(f"--rule {rule} says where patches begin: add --boundaries")
     from tokenlab.inspection import InspectOptions, run_inspection
     from tokenlab.report.inspection import closing_text, print_inspection
     from tokenlab.report.inspection_page import inspection_page
@@ -98,3 +125,41 @@ def inspect(
         show(closing_text(result))
     if html is not None:
         write_page(html, inspection_page(result, typed_command()))
+
+
+def _inspect_patches(
+    dataset: Path | None,
+    doc: int | None,
+    split: SplitName | None,
+    text: str | None,
+    scheme: str | None,
+    rule: str | None,
+    view: View | None,
+    html: Path | None,
+    json: bool,
+) -> None:
+    from tokenlab.inspection import PatchOptions, inspect_patches
+    from tokenlab.report.page import require_folder, write_page
+    from tokenlab.report.patches import closing_text, print_patches
+    from tokenlab.report.patches_page import patches_page
+    from tokenlab.report.plain import to_json
+
+    require_folder(html)
+    result = inspect_patches(
+        PatchOptions(
+            dataset=dataset,
+            doc=doc,
+            split=split.value if split else None,
+            text=text,
+            scheme=scheme,
+            rule=rule,
+        )
+    )
+    if json:
+        show(to_json(result))
+    elif html is None or view is not None:
+        print_patches(result, view.value if view else None)
+    else:
+        show(closing_text(result))
+    if html is not None:
+        write_page(html, patches_page(result, typed_command()))

@@ -47,6 +47,8 @@ def export_dataset(
             raise InputError(f"{error}; `tokenlab verify {folder}` tells more") from error
         except TokenlabError as error:
             raise InputError(f"{folder} cannot be exported as {layout}: {error}") from error
+        if dataset.manifest.boundaries is not None:
+            target.note("boundaries stay in the dataset: no loader of this layout reads where patches begin")
         if target.copied:
             target.note("files were copied: hard links need the dataset's own file system")
         target.publish(_record(dataset, layout, target).to_json())

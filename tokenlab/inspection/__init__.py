@@ -8,6 +8,7 @@
 
 from tokenlab.inspection.compare import Block, Comparison, align, compare
 from tokenlab.inspection.document import inspect_document, read_document
+from tokenlab.inspection.patches import PatchInspection, PatchOptions, inspect_patches
 from tokenlab.inspection.request import InspectOptions, run_inspection
 from tokenlab.inspection.text import NamedScheme, inspect_text, open_scheme, open_two
 from tokenlab.inspection.tokens import Inspection, TokenRow
@@ -18,10 +19,13 @@ __all__ = [
     "InspectOptions",
     "Inspection",
     "NamedScheme",
+    "PatchInspection",
+    "PatchOptions",
     "TokenRow",
     "align",
     "compare",
     "inspect_document",
+    "inspect_patches",
     "inspect_text",
     "open_scheme",
     "open_two",

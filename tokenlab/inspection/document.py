@@ -90,6 +90,13 @@ def _normal_form(scheme: Scheme, text: Ragged) -> tuple[Ragged, CutMap]:
     return (documents, cuts) if again.first_difference(text) is None else (text, CutMap.identity(text))
 
 
+def locate(manifest: Manifest, number: int, split: Split | None) -> tuple[Split, int, int]:
+    """Split, number in it, and number in the source of a document, `number` counting as for
+    `inspect_document`. Raises InputError for one that is not there."""
+    found, index = _locate(manifest, number, split)
+    return found, index, _source_number(manifest, found, index)
+
+
 def _locate(manifest: Manifest, number: int, split: Split | None) -> tuple[Split, int]:
     if split is not None:
         count = manifest.splits[split].documents

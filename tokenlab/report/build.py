@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 
 import msgspec
 
@@ -11,7 +12,7 @@ from tokenlab.build import BuildReport, Plan
 from tokenlab.build.forecast import forecast
 from tokenlab.build.parts import read_parts
 from tokenlab.build.prepare import prepare_scheme
-from tokenlab.manifest import SPLITS
+from tokenlab.manifest import SPLITS, BoundariesRecord, Split, SplitRecord
 from tokenlab.progress import Progress
 from tokenlab.report.plain import table, to_json
 
@@ -49,6 +50,8 @@ def build_text(report: BuildReport) -> str:
         f"left out: {len(manifest.source.dropped_duplicates):,} training documents that equal a validation "
         f"document, {len(manifest.source.bad_documents):,} bad rows",
     ]
+    if manifest.boundaries is not None:
+        lines.insert(-2, _boundaries(manifest.boundaries, dict(splits)))
     lines += [
         f"  skipped {bad['file']} row {bad['row']}: {bad['reason']}"
         for bad in manifest.source.bad_documents[:20]
@@ -62,6 +65,17 @@ def build_text(report: BuildReport) -> str:
     lines.append("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items()))
     lines.append(f"next: tokenlab verify {report.output}")
     return "\n".join(lines)
+
+
+def _boundaries(record: BoundariesRecord, splits: Mapping[Split, SplitRecord]) -> str:
+    """The rule, and per split its patches; that of BOS alone is none of the bytes'."""
+    counts = []
+    for name, split in splits.items():
+        patches = record.patches[name] - split.documents
+        rate = f", {split.source_bytes / patches:.3f} bytes a patch" if patches else ""
+        counts.append(f"{name} {patches:,} patches{rate}")
+    looks = "" if record.causal else " (looks ahead: for analysis only)"
+    return f"boundaries: {record.rule}{looks}; {'; '.join(counts)}"
 
 
 def plan_text(plan: Plan, progress: Progress, *, as_json: bool) -> str:

@@ -27,10 +27,10 @@ from tokenlab.report.visible import Part, label, plain
 MARGIN = 2
 
 # Ink and ground are both set, so that a token reads the same on a light and a dark terminal.
-_TOKENS = (Style.parse("color(16) on color(153)"), Style.parse("color(16) on color(223)"))
+TOKEN_STYLES = (Style.parse("color(16) on color(153)"), Style.parse("color(16) on color(223)"))
 _CHARGES = (Style.parse("color(32)"), Style.parse("color(172)"))
 _OPERATOR = Style.parse("bold color(231) on color(97)")
-_FAINT = Style.parse("color(243)")
+FAINT = Style.parse("color(243)")
 _WRONG = Style.parse("bold color(231) on color(160)")
 
 
@@ -176,11 +176,11 @@ class _Painter:
             self._print(Text())
 
     def _paint(self, cell: Cell, above: Text, below: Text) -> None:
-        ground = _TOKENS[cell.parity]
+        ground = TOKEN_STYLES[cell.parity]
         room = cell.width
         for part in cell.parts:
             style = _OPERATOR if part.kind == "operator" else ground
-            above.append(part.text, style if part.kind in ("text", "operator") else style + _FAINT)
+            above.append(part.text, style if part.kind in ("text", "operator") else style + FAINT)
             room -= cell_len(part.text)
         above.append(" " * room, _OPERATOR if cell.parts[0].kind == "operator" else ground)
         below.append(cell.charge.ljust(cell.width), _WRONG if cell.wrong else _CHARGES[cell.parity])

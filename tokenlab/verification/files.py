@@ -44,11 +44,15 @@ def check_files(folder: Path, manifest: Manifest, progress: Progress) -> Tally:
 
 def _listed(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield from manifest.files.items()
+    if manifest.boundaries is not None and manifest.boundaries.model is not None:
+        yield manifest.boundaries.model.file, manifest.boundaries.model.sha256
     for split in manifest.splits.values():
         for shard in split.shards:
             yield shard.file, shard.sha256
             if shard.sidecar:
                 yield shard.sidecar.file, shard.sidecar.sha256
+            if shard.boundaries:
+                yield shard.boundaries.file, shard.boundaries.sha256
 
 
 def _check_headers(folder: Path, manifest: Manifest, tally: Tally) -> None:

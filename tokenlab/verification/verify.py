@@ -14,6 +14,7 @@ from tokenlab.dataset import Dataset, DocumentError
 from tokenlab.errors import InputError, PlugInUnavailable
 from tokenlab.manifest import SPLITS, Manifest, read_manifest
 from tokenlab.progress import Progress
+from tokenlab.verification.boundaries import BoundaryCheck, has_boundaries
 from tokenlab.verification.documents import SplitCheck, Tallies
 from tokenlab.verification.files import check_files
 from tokenlab.verification.source import SourceDocuments, open_source
@@ -80,11 +81,16 @@ def verify(
     encoder = Tally("encoder", "probe text", "today's backends give the ids of the recorded probe")
     splits: dict[str, SplitTotals] = {}
     notes: list[str] = []
+    causal: list[Tally] = []
     dataset = _open(folder, intact, tallies, encoder)
     if dataset is not None:
         notes += _check_encoder(dataset, encoder)
-        splits = _check_documents(dataset, tallies, source, progress, notes)
-    verdicts = [tally.verdict() for tally in (intact, *tallies.all(), encoder)]
+        boundaries = BoundaryCheck(dataset) if has_boundaries(dataset) else None
+        splits = _check_documents(dataset, tallies, source, boundaries, progress, notes)
+        causal = [boundaries.tally] if boundaries is not None else []
+    elif manifest.boundaries is not None:
+        causal = [Tally("causal", "documents", missing=encoder.missing)]
+    verdicts = [tally.verdict() for tally in (intact, *tallies.all(), encoder, *causal)]
     return Verification(
         schema="tokenlab-verification-1",
         dataset=str(folder),
@@ -165,7 +171,12 @@ def _versions(backends: dict[str, str]) -> str:
 
 
 def _check_documents(
-    dataset: Dataset, tallies: Tallies, source: SourceDocuments | None, progress: Progress, notes: list[str]
+    dataset: Dataset,
+    tallies: Tallies,
+    source: SourceDocuments | None,
+    boundaries: BoundaryCheck | None,
+    progress: Progress,
+    notes: list[str],
 ) -> dict[str, SplitTotals]:
     totals: dict[str, SplitTotals] = {}
     validation: set[bytes] = set()
@@ -174,10 +185,13 @@ def _check_documents(
     done = 0
     for split in SPLITS:
         check = SplitCheck(dataset, split, tallies, source, validation)
+        patches = boundaries.start(split) if boundaries is not None else None
         readable = True
         try:
             for batch in dataset.batches(split):
                 readable = check.batch(batch)
+                if patches is not None:
+                    patches.batch(batch)
                 done += len(batch.ids.values) + len(batch.ids)
                 progress.advance(done, f"{split} document {batch.first + len(batch.ids):,}")
                 if not readable:
@@ -198,6 +212,8 @@ def _check_documents(
             readable = False
         if readable:
             check.finish()
+            if patches is not None:
+                patches.finish()
         unchanged += check.unchanged_documents
         totals[split] = _totals(check)
     progress.finish()
