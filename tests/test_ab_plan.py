@@ -22,7 +22,7 @@ from tokenlab.manifest import Manifest, read_manifest
 from trainer.artifact import quantize
 from trainer.config import load_config
 from trainer.model import ModelShape, build
-from trainer.train import shape_of
+from trainer.network import shape_of
 from trainer.weights import Int8Rows
 
 ARMS: list[dict[str, Any]] = [{"name": "a", "dataset": "x"}, {"name": "b", "dataset": "y"}]

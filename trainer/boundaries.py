@@ -79,7 +79,8 @@ class Rule:
             "entropy": self._entropy,
             "monotonic": self._monotonic,
         }[self.kind](values, ages)
-        return answers | (ages == 0)
+        result: NDArray[np.bool_] = answers | (ages == 0)
+        return result
 
     def _ages(self, ids: NDArray[np.int64], age: int) -> NDArray[np.int64]:
         """Bytes of its document read up to each token."""
@@ -88,22 +89,26 @@ class Rule:
         return index - np.maximum.accumulate(starts) if len(ids) else index
 
     def _fixed(self, _: NDArray[np.int64], ages: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return ages % self.parameters["period"] == 0
+        result: NDArray[np.bool_] = ages % self.parameters["period"] == 0
+        return result
 
     def _space(self, values: NDArray[np.int64], ages: NDArray[np.int64]) -> NDArray[np.bool_]:
         spaces = _space_like()[values]
-        return spaces & ~(_back(spaces, 1) & (ages >= 2))
+        return spaces & ~(_space_like()[_back(values, 1)] & (ages >= 2))
 
     def _table2(self, values: NDArray[np.int64], _: NDArray[np.int64]) -> NDArray[np.bool_]:
         key = 256 * _back(values, 1) + values  # a BOS has the value 0, as x_0 shall have
-        return (self.table[key >> 3] >> (key & 7).astype(np.uint8) & 1).astype(np.bool_)
+        result: NDArray[np.bool_] = (self.table[key >> 3] >> (key & 7).astype(np.uint8) & 1).astype(np.bool_)
+        return result
 
     def _entropy(self, values: NDArray[np.int64], ages: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return self._entropies(values, ages) > self.parameters["threshold"]
+        result: NDArray[np.bool_] = self._entropies(values, ages) > self.parameters["threshold"]
+        return result
 
     def _monotonic(self, values: NDArray[np.int64], ages: NDArray[np.int64]) -> NDArray[np.bool_]:
         entropies = self._entropies(values, ages)
-        return entropies - _back(entropies, 1) > self.parameters["threshold"]
+        result: NDArray[np.bool_] = entropies - _back(entropies, 1) > self.parameters["threshold"]
+        return result
 
     def _entropies(self, values: NDArray[np.int64], ages: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of the byte after each token, in 1/31 bit, int64[n]."""

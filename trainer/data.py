@@ -325,9 +325,8 @@ class Dataset:
             raise DataError(f"{self.root}: the split {name} is empty")
         return Split(self.root, name, record, self.manifest.vocab_size, self.manifest.bos_id)
 
-    def rule(self) -> Rule:
-        """The rule of the dataset's patches, with its table. Raises DataError where there is none, where
-        it looks ahead, and where its files are not the manifest's."""
+    def boundaries(self) -> BoundariesRecord:
+        """The manifest's record of patches. Raises DataError where there are none, or they look ahead."""
         record = self.manifest.boundaries
         if record is None:
             raise DataError(
@@ -338,6 +337,12 @@ class Dataset:
                 f"{self.root}: the boundaries {record.rule} look ahead (causal = false), so a model that "
                 "reads them knows what it shall predict; they are for analysis only"
             )
+        return record
+
+    def rule(self) -> Rule:
+        """The rule of the dataset's patches, with its table. Raises DataError as `boundaries`, and where
+        its files are not the manifest's."""
+        record = self.boundaries()
         table = b""
         if record.model is not None:
             path = self.root / record.model.file
@@ -362,15 +367,11 @@ class Dataset:
 
     def patches(self, split: Split) -> Patches:
         """Where patches begin in one of the dataset's splits. Raises DataError as `rule`."""
-        rule, record = self.rule(), self.manifest.boundaries
-        assert record is not None, "rule() has refused it"
-        return split.patches(rule, record.parameters_sha256)
+        return split.patches(self.rule(), self.boundaries().parameters_sha256)
 
     def bytes_per_patch(self, name: str) -> float:
-        """Source bytes a patch, mean over a split, by the manifest. Raises DataError as `rule`."""
-        self.rule()
-        record = self.manifest.boundaries
-        patches = record.patches.get(name, 0) if record is not None else 0
+        """Source bytes a patch, mean over a split, by the manifest. Raises DataError as `boundaries`."""
+        patches = self.boundaries().patches.get(name, 0)
         return self.split(name).record.source_bytes / max(1, patches)
 
 
