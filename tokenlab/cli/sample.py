@@ -127,7 +127,9 @@ class _Text:
 
         ids = [token["id"] for token in self.tokens]
         if not self._scheme.operators:  # then the spelling is the source, be it whole UTF-8 or not
-            return spell(Ragged.from_rows([ids], np.uint32), self._scheme.segmenter.token_bytes).tobytes()[0]
+            rows = Ragged.from_rows([ids], np.uint32)
+            spelled: bytes = spell(rows, self._scheme.segmenter.token_bytes).tobytes()[0]
+            return spelled
         try:
             return self._scheme.decode(ids)
         except DecodingError:
