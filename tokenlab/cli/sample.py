@@ -128,8 +128,7 @@ class _Text:
         ids = [token["id"] for token in self.tokens]
         if not self._scheme.operators:  # then the spelling is the source, be it whole UTF-8 or not
             rows = Ragged.from_rows([ids], np.uint32)
-            spelled: bytes = spell(rows, self._scheme.segmenter.token_bytes).tobytes()[0]
-            return spelled
+            return bytes(spell(rows, self._scheme.segmenter.token_bytes).tobytes()[0])
         try:
             return self._scheme.decode(ids)
         except DecodingError:
