@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patch_case import make_rule
 from tests.trainer_case import tiny_run
 from tokenlab.ab.comparable import Arm, differences, require_comparable
 from tokenlab.ab.launch import ModelSizes
@@ -20,9 +21,9 @@ from tokenlab.ab.solver import ROUNDS, candidates, in_band, solve, stored_bytes
 from tokenlab.errors import InputError
 from tokenlab.manifest import Manifest, read_manifest
 from trainer.artifact import quantize
-from trainer.config import load_config
+from trainer.config import ModelConfig, load_config
 from trainer.model import ModelShape, build
-from trainer.train import shape_of
+from trainer.network import build_network, shape_of
 from trainer.weights import Int8Rows
 
 ARMS: list[dict[str, Any]] = [{"name": "a", "dataset": "x"}, {"name": "b", "dataset": "y"}]
@@ -169,6 +170,32 @@ def test_stored_bytes_are_those_of_the_trainers_layout(shape: tuple[int, ...], i
         for tensor in stored
     )
     assert stored_bytes(sizes, ids) == expected
+
+
+HIERARCHIES: list[dict[str, Any]] = [
+    {"boundary_source": "router"},
+    {"boundary_source": "router", "stages": 2, "middle_dim": 48, "encoder_layers": 1},
+    {"boundary_source": "sidecar", "ngram_orders": (3, 4), "ngram_slots": 5000, "decoder_layers": 1},
+]
+
+
+@pytest.mark.parametrize("more", HIERARCHIES)
+def test_stored_bytes_of_a_hierarchy(more: dict[str, Any]) -> None:
+    sizes = ModelSizes(layers=3, dim=64, heads=4, kv_heads=2, mlp_multiple=2, byte_dim=32, **more)
+    given = msgspec.to_builtins(sizes)
+    config = msgspec.convert(given | {"target_bytes_per_patch": 4.0}, ModelConfig)
+    rule = make_rule("space") if sizes.boundary_source == "sidecar" else None
+    stored = quantize(build_network(shape_of(config, 260), 0, rule), 0.0).values()
+    expected = sum(
+        tensor.values.nbytes + tensor.scales.nbytes if isinstance(tensor, Int8Rows) else tensor.nbytes
+        for tensor in stored
+    )
+    assert stored_bytes(sizes, 260) == expected
+    assert msgspec.convert(given, ModelSizes) == sizes
+    found = list(candidates(sizes, 260, 800_000))
+    assert len({(other.layers, other.dim) for other in found}) > 20
+    assert all(msgspec.structs.replace(other, layers=3, dim=64, mlp_multiple=2) == sizes for other in found)
+    assert min(other.dim for other in found) == max(sizes.outer_dims)
 
 
 @settings(max_examples=30)

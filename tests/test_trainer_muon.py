@@ -41,7 +41,7 @@ def test_muon_equals_a_plain_reference() -> None:
 
 def test_every_parameter_is_in_one_group() -> None:
     model = build(SMALL, 0)
-    matrices, vectors = split_parameters(model)
+    matrices, embeddings, vectors, routers = split_parameters(model)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert len(matrices) == 6 * 3
     assert {names[id(p)].split(".")[-1] for p in vectors} == {
@@ -51,8 +51,9 @@ def test_every_parameter_is_in_one_group() -> None:
         "resid_mix",
         "skip_weights",
     }
-    assert len(matrices) + len(vectors) + 1 == len(names)
-    assert len({id(p) for p in (*matrices, *vectors, model.embedding.weight)}) == len(names)
+    assert [names[id(p)] for p in embeddings] == ["embedding.weight"]
+    assert routers == []
+    assert len({id(p) for p in (*matrices, *vectors, *embeddings)}) == len(names)
 
 
 def test_adam_and_rates_equal_a_plain_reference() -> None:

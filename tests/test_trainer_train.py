@@ -335,7 +335,16 @@ def test_schedule() -> None:
 
 
 def test_presets_and_overrides(tmp_path: Path) -> None:
-    assert presets() == ["baseline", "micro", "nano"]
+    assert presets() == [
+        "baseline",
+        "bytes-16mb",
+        "hnet-16mb",
+        "micro",
+        "nano",
+        "nano-bytes",
+        "nano-hnet",
+        "nano-space",
+    ]
     paths = {"dataset": "d", "output": "o"}
     baseline = load_config(None, {**paths, "preset": "baseline"})
     assert baseline.batch.tokens == 524_288
@@ -357,7 +366,7 @@ def test_presets_and_overrides(tmp_path: Path) -> None:
         ("[batch]\nrows = 3\nbytes = 2\n[budget]\nsteps=1", "batch.rows and batch.bytes are one length"),
         ("[run]\ndevice = 'gpu'\n[budget]\nsteps=1", r"at `\$\.run\.device`"),
         ("[evaluation]\nstride = 500\n[budget]\nsteps=1", "evaluation.stride 500 is more"),
-        ('preset = "none"', "no preset 'none'; there are baseline, micro, nano"),
+        ('preset = "none"', "no preset 'none'; there are baseline, bytes-16mb, hnet-16mb, micro, nano"),
         ("seed = 1", "no budget: give --steps"),
         ("[model]\nlayers = 1\n[budget]\nsteps=1", "model.layers is 1; training needs 2"),
         ("seed = ", "not TOML"),

@@ -1,5 +1,6 @@
 """`python -m trainer --config run.toml` trains; `python -m trainer eval ARTIFACT --dataset DIR` scores.
 
+`python -m trainer sample ARTIFACT` draws tokens from it; `tokenlab sample` shows them as text.
 `python -m trainer describe FILE…` says what configurations come to.
 `torchrun --nproc_per_node N -m trainer --config run.toml` trains with N processes.
 """
@@ -19,6 +20,7 @@ from trainer.devices import memory_errors
 from trainer.errors import TrainerError
 from trainer.processes import as_one, launched_rank
 from trainer.report import evaluation_text, result_text
+from trainer.sample import read_ids, sample_artifact
 from trainer.scoring import score_artifact
 from trainer.train import train
 
@@ -30,6 +32,8 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["eval"]:
             _evaluate(_evaluation_parser().parse_args(arguments[1:]))
+        elif arguments[:1] == ["sample"]:
+            _sample(_sampling_parser().parse_args(arguments[1:]))
         elif arguments[:1] == ["describe"]:
             files = _description_parser().parse_args(arguments[1:]).files
             _show(msgspec.json.encode(describe(files)).decode())
@@ -92,6 +96,22 @@ def _evaluate(options: argparse.Namespace) -> None:
     _show(msgspec.json.encode(record).decode() if options.json else evaluation_text(record))
 
 
+def _sample(options: argparse.Namespace) -> None:
+    sampled = sample_artifact(
+        options.artifact,
+        read_ids(sys.stdin.buffer.read()),
+        tokens=options.tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+        device=options.device,
+        threads=options.threads,
+        trust_code=options.trust_code,
+    )
+    for token in sampled:
+        _show(msgspec.json.encode(token).decode())
+        sys.stdout.flush()
+
+
 def _training_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m trainer",
@@ -127,6 +147,21 @@ def _evaluation_parser() -> argparse.ArgumentParser:
     parser.add_argument("--trust-code", action="store_true")
     parser.add_argument("--token-nats", type=Path, metavar="FILE", help="write float32, one a token")
     parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def _sampling_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m trainer sample",
+        description="Go on from ids, a JSON list on the standard input that begins with BOS; a line a token.",
+    )
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--tokens", type=int, default=200, help="draw so many at most")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--trust-code", action="store_true")
     return parser
 
 

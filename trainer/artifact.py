@@ -1,7 +1,8 @@
 """The artifact: all that is needed to run a trained model, with its bytes counted.
 
     artifact/model.py                    the code that runs it: this package's own (single_file.py)
-             weights.bin                 the weights, quantised and compressed (weights.py)
+             weights.bin                 the weights, quantised and compressed (weights.py); with them the
+                                         rule and table that a model reads its patches by
              tokenizer/, scheme.toml     what turns text into its ids
              artifact.json               digests and sizes; written last
 
@@ -29,7 +30,9 @@ from numpy.typing import NDArray
 from shards import write_atomically
 from trainer.data import Dataset
 from trainer.errors import RunFailure, TrainerError
-from trainer.model import Baseline
+from trainer.hierarchical import Hierarchical
+from trainer.hierarchical_inference import TABLE
+from trainer.network import Model
 from trainer.single_file import single_file
 from trainer.weights import Int8Rows, WeightsError, compress, encode
 
@@ -88,8 +91,8 @@ def quantize_rows(matrix: NDArray[np.float32], scale_floor: float) -> Int8Rows:
     return Int8Rows(np.clip(np.round(steps), -127, 127).astype(np.int8), scales)
 
 
-def quantize(model: Baseline, scale_floor: float) -> dict[str, NDArray[Any] | Int8Rows]:
-    """Every parameter as it is stored, by name."""
+def quantize(model: Model, scale_floor: float) -> dict[str, NDArray[Any] | Int8Rows]:
+    """Every parameter as it is stored, by name, and the table of a rule as it is."""
     stored: dict[str, NDArray[Any] | Int8Rows] = {}
     for name, parameter in model.named_parameters():
         values = parameter.detach().float().cpu().numpy()
@@ -99,12 +102,24 @@ def quantize(model: Baseline, scale_floor: float) -> dict[str, NDArray[Any] | In
             stored[name] = quantize_rows(values, scale_floor)
         else:
             stored[name] = values.astype(np.float16)
+    if isinstance(model, Hierarchical) and model.rule is not None and model.rule.table.size:
+        stored[TABLE] = model.rule.table
     return stored
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """What a weights file says of its tensors: the shape, and the rule of a model that has patches."""
+    about: dict[str, Any] = {"shape": asdict(model.shape)}
+    if isinstance(model, Hierarchical):
+        rule = model.rule
+        names = ("kind", "parameters", "bos", "first_byte")
+        about["rule"] = {name: getattr(rule, name) for name in names} if rule is not None else None
+    return about
 
 
 def export(
     folder: Path,
-    model: Baseline,
+    model: Model,
     dataset: Dataset,
     *,
     context: int,
@@ -118,11 +133,11 @@ def export(
     TrainerError for a codec that is not there."""
     check_codecs(codecs)
     stored = quantize(model, scale_floor)
-    table = encode(stored, {"shape": asdict(model.shape)})
+    table = encode(stored, describe_model(model))
     packed = {codec: compress(codec, table) for codec in codecs}
     codec = min(packed, key=lambda name: len(packed[name]))
     tensor_bytes = {name: len(compress(codec, encode({name: tensor}, {}))) for name, tensor in stored.items()}
-    code = own_code()
+    code = own_code(hierarchical=isinstance(model, Hierarchical))
     over = len(code) + len(packed[codec]) - cap
     if over > 0:
         largest = sorted(tensor_bytes.items(), key=lambda entry: -entry[1])[:3]
@@ -168,7 +183,7 @@ def load(folder: Path, *, trust_code: bool = False) -> tuple[ArtifactRecord, Any
     if record.schema != SCHEMA:
         raise TrainerError(f"{folder}: schema {record.schema}, this trainer reads {SCHEMA}")
     code, weights = (_checked(folder, record, name) for name in (CODE, WEIGHTS))
-    if code != own_code() and not trust_code:
+    if code not in (own_code(), own_code(hierarchical=True)) and not trust_code:
         raise TrainerError(
             f"{folder / CODE} is not this trainer's own; read it, then run it with --trust-code"
         )
@@ -185,9 +200,11 @@ def load(folder: Path, *, trust_code: bool = False) -> tuple[ArtifactRecord, Any
 
 
 @cache
-def own_code() -> bytes:
-    """The code of an artifact made by this package: inference.py and what it needs, as one file."""
-    return single_file(Path(__file__).parent / "inference.py")
+def own_code(*, hierarchical: bool = False) -> bytes:
+    """The code of an artifact made by this package: inference.py (hierarchical_inference.py) and what it
+    needs, as one file."""
+    entry = "hierarchical_inference.py" if hierarchical else "inference.py"
+    return single_file(Path(__file__).parent / entry)
 
 
 def check_codecs(codecs: tuple[str, ...]) -> None:

@@ -9,17 +9,19 @@ so that datasets of the same documents in other tokenizers are read in the same 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data import Split
+from trainer.data import Patches, Split
 
 
 class Batches:
     """An endless sequence of batches over a split; the same arguments give the same sequence.
 
-    With `share` = (start, stop) only these rows of each batch are read: one process's part."""
+    With `share` = (start, stop) only these rows of each batch are read: one process's part. With `patches`
+    a batch also says after which inputs a patch begins."""
 
     def __init__(
         self,
@@ -30,8 +32,9 @@ class Batches:
         block_documents: int,
         seed: int,
         share: tuple[int, int] | None = None,
+        patches: Patches | None = None,
     ) -> None:
-        self._split = split
+        self._split, self._patches = split, patches
         self._rows, self._context = rows, context
         self._share = share or (0, rows)
         self._block = block_documents
@@ -43,15 +46,18 @@ class Batches:
         self._at, self._end = self._extent(0)
         self._carried = self._take(1)
 
-    def next(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets, int64[rows of the share, context] each."""
+    def next(self) -> tuple[NDArray[Any], ...]:
+        """Inputs and targets, int64[rows of the share, context] each, and with patches bool of the same
+        shape."""
         start, stop = self._share
         self._skip_tokens(start * self._context)
         shape = (stop - start, self._context)
-        tokens = np.concatenate([self._carried, self._take(shape[0] * shape[1])])
-        self._carried = tokens[-1:]
+        taken = np.concatenate([self._carried, self._take(shape[0] * shape[1])], axis=1)
+        self._carried = taken[:, -1:]
         self._skip_tokens((self._rows - stop) * self._context)
-        return tokens[:-1].reshape(shape), tokens[1:].reshape(shape)
+        tokens, *opens = taken
+        inputs = tokens[:-1].reshape(shape), tokens[1:].reshape(shape)
+        return (*inputs, *(row[:-1].reshape(shape) > 0 for row in opens))
 
     def skip(self, batches: int) -> None:
         """Go on as if `next` had been called so often; reads one token."""
@@ -99,15 +105,19 @@ class Batches:
         self._at, self._end = self._extent(self._index)
 
     def _take(self, count: int) -> NDArray[np.int64]:
+        """The next tokens, and with patches whether one begins after each: int64[1 or 2, count]."""
         parts = []
         while count:
             if self._at == self._end:
                 self._next_block()
             stop = min(self._at + count, self._end)
-            parts.append(self._split.tokens.read(self._at, stop))
+            rows = [self._split.tokens.read(self._at, stop)]
+            if self._patches is not None:
+                rows.append(self._patches.opens(self._at, stop).astype(np.int64))
+            parts.append(np.stack(rows))
             count -= stop - self._at
             self._at = stop
-        return np.concatenate(parts)
+        return np.concatenate(parts, axis=1)
 
     def _skip_tokens(self, count: int) -> None:
         if count:

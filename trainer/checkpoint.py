@@ -13,8 +13,8 @@ import torch
 
 from shards import write_atomically
 from trainer.errors import TrainerError
-from trainer.model import Baseline
 from trainer.muon import Optimizers
+from trainer.network import Model
 from trainer.weights import WeightsError, compress, decode, encode
 
 
@@ -29,9 +29,11 @@ class Progress(msgspec.Struct, kw_only=True):
     warmup_seconds: float = 0.0
     losses: list[float] = msgspec.field(default_factory=list)
     """Mean nats a target of every step, for the curve."""
+    patches: dict[str, float] = msgspec.field(default_factory=dict)
+    """What a hierarchical model's last step said of its patches."""
 
 
-def save(path: Path, model: Baseline, optimizers: Optimizers, progress: Progress) -> None:
+def save(path: Path, model: Model, optimizers: Optimizers, progress: Progress) -> None:
     """Write a checkpoint atomically."""
     tensors = {f"model.{name}": p for name, p in model.named_parameters()} | {
         f"optimizer.{name}": tensor for name, tensor in optimizers.state().items()
@@ -41,7 +43,7 @@ def save(path: Path, model: Baseline, optimizers: Optimizers, progress: Progress
         file.write(compress("none", encode(arrays, msgspec.to_builtins(progress))))
 
 
-def restore(path: Path, model: Baseline, optimizers: Optimizers, identity: str) -> Progress:
+def restore(path: Path, model: Model, optimizers: Optimizers, identity: str) -> Progress:
     """Put a checkpoint back. Raises TrainerError when it is of another run, or broken."""
     try:
         about, arrays = decode(path.read_bytes())

@@ -51,8 +51,13 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ModelConfig(_Table, frozen=True, kw_only=True):
-    """Sizes of the network; its vocabulary is the dataset's."""
+    """Sizes of the network; its vocabulary is the dataset's.
 
+    `none` is the flat transformer. With another source of boundaries `layers`, `dim` and heads are those
+    of the main network, which makes a step a patch, and the rest is of the blocks around it; see
+    trainer/hierarchical.py. `target_bytes_per_patch` is the dataset's own where patches are read."""
+
+    boundary_source: Literal["none", "sidecar", "router"] = "none"
     layers: Count = 9
     dim: Count = 512
     heads: Count = 8
@@ -62,6 +67,17 @@ class ModelConfig(_Table, frozen=True, kw_only=True):
     softcap: Positive = 30.0
     embedding_std: Positive = 0.005
     qk_gain: Positive = 1.5
+    stages: Count = 1
+    encoder_layers: Count = 2
+    decoder_layers: Count = 2
+    byte_dim: Count = 256
+    byte_heads: Count = 4
+    byte_kv_heads: Count = 2
+    middle_dim: Count = 256
+    target_bytes_per_patch: Positive | None = None
+    ratio_weight: NotNegative = 0.03
+    ngram_orders: tuple[Count, ...] = ()
+    ngram_slots: Count = 8192
 
 
 class BatchConfig(_Table, frozen=True, kw_only=True):
@@ -89,6 +105,7 @@ class RatesConfig(_Table, frozen=True, kw_only=True):
     matrix_rate: Positive = 0.04
     embedding_rate: Positive = 0.05
     scalar_rate: Positive = 0.04
+    router_rate: Positive = 0.002
     momentum: NotNegative = 0.95
     momentum_start: NotNegative = 0.85
     momentum_steps: Annotated[int, Meta(ge=0)] = 500
@@ -201,6 +218,8 @@ def _check(config: RunConfig) -> None:
     budget = config.budget
     if budget.steps is None and budget.seconds is None and budget.train_bytes is None:
         raise TrainerError("no budget: give --steps, --seconds or --train-bytes")
+    if config.model.boundary_source == "router" and config.model.target_bytes_per_patch is None:
+        raise TrainerError("model.boundary_source is router: give model.target_bytes_per_patch, say 5.0")
     if config.model.layers < 2:
         raise TrainerError("model.layers is 1; training needs 2 at least, for the skips between them")
     window = config.evaluation

@@ -15,16 +15,18 @@ from trainer.artifact import own_code
 from trainer.config import RunConfig, load_config
 from trainer.data import open_dataset
 from trainer.flops import model_flops_per_token
-from trainer.model import Baseline
+from trainer.hierarchical import Hierarchical
+from trainer.network import build_network, rule_of, shape_of
 from trainer.sizes import resolve
-from trainer.train import code_sha256, shape_of
+from trainer.train import code_sha256
 
 SCHEMA = "tokenlab-description-1"
 
 
 class RunDescription(msgspec.Struct, frozen=True, kw_only=True):
     """One configuration. `config` is resolved (trainer/sizes.py); bytes a token are means of the splits,
-    `batch_bytes` the source bytes of a step, `flops_per_byte` as in result.json."""
+    `batch_bytes` the source bytes of a step, `flops_per_byte` as in result.json, `code_bytes` those of
+    the code of its artifact."""
 
     config: RunConfig
     vocab_size: int
@@ -33,11 +35,12 @@ class RunDescription(msgspec.Struct, frozen=True, kw_only=True):
     val_bytes_per_token: float
     batch_bytes: float
     flops_per_byte: float
+    code_bytes: int
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """All of them, and the trainer that they are of; `code_bytes` are those of an artifact's code,
-    `gpus` the CUDA devices here."""
+    """All of them, and the trainer that they are of; `code_bytes` are those of a baseline's artifact's
+    code, `gpus` the CUDA devices here."""
 
     schema: str
     code_sha256: str
@@ -64,7 +67,8 @@ def _describe(config: RunConfig) -> RunDescription:
     config = resolve(config, dataset)
     train, val = dataset.split("train").bytes_per_token, dataset.split("val").bytes_per_token
     with torch.device("meta"):
-        model = Baseline(shape_of(config.model, dataset.manifest.vocab_size))
+        shape = shape_of(config.model, dataset.manifest.vocab_size)
+        model = build_network(shape, 0, rule_of(config.model, dataset))
     return RunDescription(
         config=config,
         vocab_size=dataset.manifest.vocab_size,
@@ -73,4 +77,5 @@ def _describe(config: RunConfig) -> RunDescription:
         val_bytes_per_token=val,
         batch_bytes=config.batch.tokens * train,
         flops_per_byte=model_flops_per_token(model, config.batch.context) / train,
+        code_bytes=len(own_code(hierarchical=isinstance(model, Hierarchical))),
     )

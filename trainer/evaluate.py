@@ -11,6 +11,7 @@ cache of keys and values is exact only while a window's start stands still. Two 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from tokenlab.accounting.bpb import Score, score_documents
+from trainer.boundaries import Rule
 from trainer.data import Dataset, Split, Values
 from trainer.errors import DataError, RunFailure
 from trainer.windows import Coverage, cut_windows
@@ -31,9 +33,11 @@ HELD_LOGITS = {"cpu": 1 << 19, "cuda": 1 << 25}
 
 
 class Scorable(Protocol):
-    """What the evaluator needs of a model."""
+    """What the evaluator needs of a model; one with a `rule` that is not None takes, as second argument
+    of `hidden`, after which positions a patch begins, bool[batch, time]."""
 
-    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
+    @property
+    def hidden(self) -> Callable[..., torch.Tensor]:
         """ids int64[batch, time] -> [batch, time, dim]; causal."""
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -67,9 +71,15 @@ def evaluate(
     """Score a model on the validation split in windows of `context` tokens moved by `stride`,
     `batch_tokens` inputs at a time, or what suits the device; `keep_tokens` asks for each token's nats.
 
-    Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact or
+    Where a model reads patches they are recomputed from the tokens by its rule and held against the
+    dataset's. Raises DataError for a split that cannot be scored, RunFailure if coverage is not exact or
     a target's nats are not finite."""
     split = dataset.split("val")
+    rule: Rule | None = getattr(model, "rule", None)
+    opens = None
+    if rule is not None:
+        sha256 = dataset.boundaries().parameters_sha256
+        opens = split.patches(rule, sha256).recomputed_and_compared()
     starts = split.document_starts()
     charges = document_charges(split, starts)
     ends = np.append(starts[1:], len(split.tokens))
@@ -83,7 +93,7 @@ def evaluate(
     token_nats = np.full(len(split.tokens), np.nan, np.float32) if keep_tokens else None
     place = device or torch.device("cpu")
     rows = max(1, HELD_LOGITS[place.type] // dataset.manifest.vocab_size)
-    scorer = _Scorer(model, split.tokens, place, rows)
+    scorer = _Scorer(model, split.tokens, opens, place, rows)
     for batch in _batches(windows, batch_tokens or BATCH_TOKENS[place.type]):
         targets, target_nats = scorer.score(batch)
         coverage.add(targets)
@@ -126,10 +136,18 @@ def document_charges(split: Split, starts: NDArray[np.int64]) -> NDArray[np.int6
 
 
 class _Scorer:
-    """`rows` are the targets whose logits are held at once."""
+    """`opens` bool[tokens] or None; `rows` are the targets whose logits are held at once."""
 
-    def __init__(self, model: Scorable, tokens: Values, device: torch.device, rows: int) -> None:
-        self._model, self._tokens, self._device, self._rows = model, tokens, device, rows
+    def __init__(
+        self,
+        model: Scorable,
+        tokens: Values,
+        opens: NDArray[np.bool_] | None,
+        device: torch.device,
+        rows: int,
+    ) -> None:
+        self._model, self._tokens, self._opens = model, tokens, opens
+        self._device, self._rows = device, rows
 
     @torch.inference_mode()
     def score(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -137,14 +155,18 @@ class _Scorer:
         causal model does not see."""
         width = int((windows[:, 1] - windows[:, 0]).max())
         ids = np.zeros((len(windows), width + 1), np.int64)
+        opens = np.zeros((len(windows), width), np.bool_)
         for row, (begin, end, _) in enumerate(windows.tolist()):
             ids[row, : end - begin + 1] = self._tokens.read(begin, end + 1)
+            if self._opens is not None:
+                opens[row, : end - begin] = self._opens[begin:end]
         position = windows[:, :1] + np.arange(width)
         scored = (position >= windows[:, 2:]) & (position < windows[:, 1:2])
         tokens = torch.from_numpy(ids).to(self._device)
         chosen = torch.from_numpy(scored).to(self._device)
         with precision(self._device):
-            hidden = self._model.hidden(tokens[:, :-1])[chosen]
+            patches = () if self._opens is None else (torch.from_numpy(opens).to(self._device),)
+            hidden = self._model.hidden(tokens[:, :-1], *patches)[chosen]
             wanted = tokens[:, 1:][chosen]
             parts = []
             for at in range(0, len(wanted), self._rows):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
-
 from trainer.model import Baseline, ModelShape, build
+from trainer.restore import restored
 from trainer.weights import WeightsError, decode
 
 
@@ -18,19 +17,9 @@ def load_model(file: bytes) -> Baseline:
     about, arrays = decode(file)
     try:
         shape = ModelShape(**about["shape"])
-        if shape.layers > len(arrays):
-            raise ValueError(f"{shape.layers} layers in {len(arrays)} tensors")
-        with torch.device("meta"):  # shapes alone: a wrong one allocates nothing
-            expected = {name: tuple(value.shape) for name, value in build(shape, 0).state_dict().items()}
-        found = {name: array.shape for name, array in arrays.items()}
-        wrong = [name for name in expected | found if expected.get(name) != found.get(name)]
-        if wrong:
-            raise ValueError(f"{wrong[0]} is {found.get(wrong[0])}, not {expected.get(wrong[0])}")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"not the tensors of a model of its shape: {error}") from error
-    model = build(shape, seed=0)
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return model.eval()
+    return restored(lambda: build(shape, seed=0), shape.layers, arrays)
 
 
 if __name__ == "__main__":

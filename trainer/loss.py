@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.hierarchical import Hierarchical
 from trainer.model import Baseline
 
 CHUNK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 26}
@@ -24,7 +25,21 @@ CHUNK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 def training_loss(model: Baseline, ids: Tensor, targets: Tensor) -> Tensor:
     """Mean nats a target, a float32 scalar; ids and targets int64[batch, time]."""
-    hidden = model.hidden(ids).flatten(0, 1)
+    return _nats(model, model.hidden(ids), targets)
+
+
+def hierarchical_loss(
+    model: Hierarchical, ids: Tensor, targets: Tensor, opens: Tensor | None = None
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Mean nats a target, a float32 scalar; that plus the weighted ratio loss, which is what training
+    minimises; and what `Hierarchical.training_hidden` tells. `opens` bool[batch, time]."""
+    hidden, ratio, told = model.training_hidden(ids, opens)
+    nats = _nats(model, hidden, targets)
+    return nats, nats + model.shape.ratio_weight * ratio, told
+
+
+def _nats(model: Baseline | Hierarchical, hidden: Tensor, targets: Tensor) -> Tensor:
+    hidden = hidden.flatten(0, 1)
     if torch.is_autocast_enabled(hidden.device.type):
         hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
     return softcap_cross_entropy(hidden, model.embedding.weight, targets.flatten(), model.shape.softcap)

@@ -136,6 +136,24 @@ class Block(nn.Module):
         return out
 
 
+def through_blocks(blocks: nn.ModuleList, skip_weights: Tensor, x: Tensor, shape: ModelShape) -> Tensor:
+    """x[batch, time, dim], normalised, through the blocks with U-Net skips, and normalised; skip_weights
+    [len(blocks) // 2, dim]."""
+    x = x0 = rms_norm(x)
+    angles = rope_angles(x.shape[1], shape.dim // shape.heads, shape.rope_base, x.device)
+    encoders = len(blocks) // 2
+    pushed: list[Tensor] = []
+    for index, block in enumerate(blocks):
+        if index < encoders:
+            x = block(x, x0, angles)
+            pushed.append(x)
+            continue
+        if pushed:
+            x = x + skip_weights[index - encoders].to(x.dtype) * pushed.pop()
+        x = block(x, x0, angles)
+    return rms_norm(x)
+
+
 class Baseline(nn.Module):
     """The whole network. `hidden` then `logits`, so that an evaluator computes logits only where
     it scores."""
@@ -146,24 +164,11 @@ class Baseline(nn.Module):
         self.embedding = nn.Embedding(shape.vocab_size, shape.dim)
         nn.init.normal_(self.embedding.weight, std=shape.embedding_std)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.encoders = shape.layers // 2
-        self.skip_weights = nn.Parameter(torch.ones(self.encoders, shape.dim))
+        self.skip_weights = nn.Parameter(torch.ones(shape.layers // 2, shape.dim))
 
     def hidden(self, ids: Tensor) -> Tensor:
         """ids int64[batch, time] -> float[batch, time, dim], ready for `logits`."""
-        x = x0 = rms_norm(self.embedding(ids))
-        head_dim = self.shape.dim // self.shape.heads
-        angles = rope_angles(ids.shape[1], head_dim, self.shape.rope_base, ids.device)
-        pushed: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
-            if index < self.encoders:
-                x = block(x, x0, angles)
-                pushed.append(x)
-                continue
-            if pushed:
-                x = x + self.skip_weights[index - self.encoders].to(x.dtype) * pushed.pop()
-            x = block(x, x0, angles)
-        return rms_norm(x)
+        return through_blocks(self.blocks, self.skip_weights, self.embedding(ids), self.shape)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden[..., dim] -> float32[..., vocab_size] within +-softcap."""

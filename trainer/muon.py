@@ -1,5 +1,7 @@
 """Optimizers of the baseline: Muon for the blocks' matrices, Adam for everything else.
 
+A router's matrices begin as the identity and decide by the angle of two vectors: Adam at a rate of its own.
+
 Muon: momentum with Nesterov, then the update is made nearly orthogonal by five steps of a
 quintic Newton-Schulz iteration, then scaled by sqrt(max(1, rows / columns)).
 
@@ -11,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trainer.model import Baseline
+from trainer.network import Model
 from trainer.processes import ALONE, Processes
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -111,6 +114,7 @@ class Rates:
     matrix_rate: float = 0.04
     embedding_rate: float = 0.05
     scalar_rate: float = 0.04
+    router_rate: float = 0.002
     momentum: float = 0.95
     momentum_start: float = 0.85
     momentum_steps: int = 500
@@ -121,14 +125,15 @@ class Rates:
 
 
 class Optimizers:
-    """The three groups of the baseline, stepped together."""
+    """The three groups of the baseline, and a router's, stepped together."""
 
-    def __init__(self, model: Baseline, rates: Rates, processes: Processes = ALONE) -> None:
+    def __init__(self, model: Model, rates: Rates, processes: Processes = ALONE) -> None:
         self.rates = rates
-        matrices, vectors = split_parameters(model)
-        self.muon = Muon(matrices, processes)
-        self.embedding = Adam([model.embedding.weight], rates.embedding_rate)
-        self.vectors = Adam(vectors, rates.scalar_rate)
+        groups = split_parameters(model)
+        self.muon = Muon(groups.matrices, processes)
+        self.embedding = Adam(groups.embeddings, rates.embedding_rate)
+        self.vectors = Adam(groups.vectors, rates.scalar_rate)
+        self.router = Adam(groups.routers, rates.router_rate)
 
     def step(self, index: int, multiplier: float) -> None:
         """The update of step `index` (from 0), all learning rates times `multiplier`."""
@@ -136,7 +141,7 @@ class Optimizers:
         warm = min(1.0, index / max(1, rates.momentum_steps))
         momentum = (1 - warm) * rates.momentum_start + warm * rates.momentum
         self.muon.step(rates.matrix_rate * multiplier, momentum)
-        for adam in (self.embedding, self.vectors):
+        for adam in (self.embedding, self.vectors, self.router):
             adam.step(index, multiplier, rates.beta1, rates.beta2, rates.epsilon)
 
     def state(self) -> dict[str, Tensor]:
@@ -147,6 +152,8 @@ class Optimizers:
             "embedding.second": self.embedding.second,
             "vectors.first": self.vectors.first,
             "vectors.second": self.vectors.second,
+            "router.first": self.router.first,
+            "router.second": self.router.second,
         }
         return {f"{name}.{i}": tensor for name, group in groups.items() for i, tensor in enumerate(group)}
 
@@ -156,13 +163,27 @@ class Optimizers:
             tensor.copy_(tensors[name])
 
 
-def split_parameters(model: Baseline) -> tuple[list[Tensor], list[Tensor]]:
-    """Muon's matrices (2-D weights of the blocks' linear maps), and the scalars and vectors for
-    Adam; `resid_mix` is 2-D but a pair of vectors. The embedding is in neither."""
-    matrices: list[Tensor] = []
-    vectors: list[Tensor] = []
+class Groups(NamedTuple):
+    """A network's parameters by how they are trained."""
+
+    matrices: list[Tensor]
+    """Muon's: 2-D weights of the blocks' linear maps."""
+    embeddings: list[Tensor]
+    """Look-up tables, of which each step touches some rows."""
+    vectors: list[Tensor]
+    """Scalars and vectors; `resid_mix` is 2-D but a pair of vectors."""
+    routers: list[Tensor]
+
+
+def split_parameters(model: Model) -> Groups:
+    """Every parameter in one group."""
+    groups = Groups([], [], [], [])
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for name, parameter in model.named_parameters():
-        if name == "embedding.weight":
-            continue
-        (matrices if name.endswith(".weight") else vectors).append(parameter)
-    return matrices, vectors
+        if id(parameter) in tables:
+            groups.embeddings.append(parameter)
+        elif ".router." in name:
+            groups.routers.append(parameter)
+        else:
+            (groups.matrices if name.endswith(".weight") else groups.vectors).append(parameter)
+    return groups

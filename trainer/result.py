@@ -75,7 +75,8 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
 class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What training used. `train_bytes` are source bytes, at the manifest's mean bytes a token,
     `batch_bytes` those of a step; `flops_per_byte` is the count of trainer/flops.py over them.
-    `processes` are those that finished it."""
+    `processes` are those that finished it, `patches` what the last line of metrics.jsonl says of a
+    hierarchical model's patches."""
 
     parameters: int
     steps: int
@@ -87,6 +88,7 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     batch_tokens: int
     batch_bytes: float
     processes: int
+    patches: dict[str, float] = {}
 
 
 class TimingRecord(msgspec.Struct, frozen=True, kw_only=True):

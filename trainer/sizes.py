@@ -39,7 +39,8 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
 
     Training's bytes are turned by the training split's mean bytes a token, those of evaluation
     windows by the validation split's, as `tokenlab eval` has no other. A step's bytes are those of
-    its resolved rows and context, as budgets count them. Raises TrainerError for windows with gaps."""
+    its resolved rows and context, as budgets count them. A model that reads patches gets the training
+    split's bytes a patch. Raises TrainerError for windows with gaps, and for patches it may not read."""
     train, val = dataset.split("train").bytes_per_token, dataset.split("val").bytes_per_token
     batch, rates, budget, window = config.batch, config.rates, config.budget, config.evaluation
     if batch.context_bytes is not None:
@@ -58,4 +59,7 @@ def resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
     if window.validate_every_bytes is not None:
         window = replace(window, validate_every=steps_for_bytes(window.validate_every_bytes, step))
     check_window(window)
-    return replace(config, batch=batch, rates=rates, budget=budget, evaluation=window)
+    model = config.model
+    if model.boundary_source == "sidecar":
+        model = replace(model, target_bytes_per_patch=dataset.bytes_per_patch("train"))
+    return replace(config, model=model, batch=batch, rates=rates, budget=budget, evaluation=window)

@@ -15,9 +15,10 @@ from trainer.batches import Batches
 from trainer.config import MachineConfig
 from trainer.devices import arithmetic
 from trainer.errors import RunFailure
-from trainer.loss import training_loss
-from trainer.model import Baseline
+from trainer.hierarchical import Hierarchical
+from trainer.loss import hierarchical_loss, training_loss
 from trainer.muon import Optimizers, orthogonalize
+from trainer.network import Model
 from trainer.processes import Processes
 
 DIVERGED = 3.0
@@ -31,7 +32,7 @@ class Step:
 
     def __init__(
         self,
-        model: Baseline,
+        model: Model,
         optimizers: Optimizers,
         *,
         machine: MachineConfig,
@@ -48,36 +49,47 @@ class Step:
         backend = machine.compile
         if backend == "auto":
             backend = "inductor" if self.device.type == "cuda" else "off"
-        self._loss: Callable[[Baseline, Tensor, Tensor], Tensor] = training_loss
+        self._loss: Callable[..., Any] = training_loss
+        if isinstance(model, Hierarchical):
+            self._loss = hierarchical_loss
         if backend != "off":
-            self._loss = torch.compile(training_loss, backend=backend, dynamic=False, fullgraph=True)
+            self._loss = torch.compile(self._loss, backend=backend, dynamic=False, fullgraph=True)
             optimizers.muon.orthogonalize = torch.compile(orthogonalize, backend=backend, dynamic=False)
         default = WARMUP_STEPS if backend != "off" else 0
         self._warmup_steps = machine.warmup_steps if machine.warmup_steps is not None else default
 
-    def __call__(self, batch: tuple[NDArray[Any], NDArray[Any]], index: int, rate: float) -> float:
-        """Step `index` (from 0) on this process's rows, learning rates times `rate`; the mean loss
-        of the whole batch. Raises RunFailure, in all processes, when it diverged."""
-        inputs, targets = (torch.from_numpy(part) for part in batch)
+    def __call__(self, batch: tuple[NDArray[Any], ...], index: int, rate: float) -> dict[str, float]:
+        """Step `index` (from 0) on this process's rows, learning rates times `rate`. Means over the whole
+        batch: `loss`, nats a target, and what a hierarchical model tells besides
+        (`Hierarchical.training_hidden`). Raises RunFailure, in all processes, when it diverged."""
+        tensors = [torch.from_numpy(part) for part in batch]
         self.model.zero_grad(set_to_none=True)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for start, stop in micro_batches(len(inputs), self._micro_rows):
-            ids = inputs[start:stop].to(self.device, non_blocking=True)
-            wanted = targets[start:stop].to(self.device, non_blocking=True)
+        totals: dict[str, Tensor] = {"loss": torch.zeros((), dtype=torch.float64, device=self.device)}
+        for start, stop in micro_batches(len(tensors[0]), self._micro_rows):
+            rows = [tensor[start:stop].to(self.device, non_blocking=True) for tensor in tensors]
+            share = (stop - start) / self._rows
+            told: dict[str, Tensor] = {}
             with arithmetic(self.device, self._precision):
-                loss = self._loss(self.model, ids, wanted) * ((stop - start) / self._rows)
-            torch.autograd.backward(loss)
-            total += loss.detach()
+                if isinstance(self.model, Hierarchical):
+                    nats, objective, told = self._loss(self.model, *rows)
+                    loss, objective = nats * share, objective * share
+                else:
+                    loss = objective = self._loss(self.model, *rows) * share
+            torch.autograd.backward(objective)
+            totals["loss"] += loss.detach()
+            for name, part in told.items():
+                totals[name] = part.detach() * share + totals.get(name, 0.0)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self._processes.sum([total, *gradients])
+        self._processes.sum([*totals.values(), *gradients])
         self.optimizers.step(index, rate)
-        value = float(total)  # waits for a GPU, hence last
+        means = {name: float(total) for name, total in totals.items()}  # waits for a GPU, hence last
+        value = means["loss"]
         if not value <= math.log(self.model.shape.vocab_size) + DIVERGED:
             raise RunFailure(
                 f"step {index + 1}: the loss is {value:.4g}, the run diverged; lower "
                 "rates.matrix_rate and rates.embedding_rate, or take more tokens a step"
             )
-        return value
+        return means
 
     def warm_up(self, batches: Batches) -> float:
         """Make real steps so that everything is compiled, then put weights and optimizers back as

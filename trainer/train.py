@@ -1,8 +1,8 @@
 """One run, from configuration to `result.json`: train, export, score the artifact elsewhere.
 
 OUTPUT/config.json       the configuration as it was resolved
-       metrics.jsonl     a line a step: loss, learning rate multiplier, bytes, seconds, and BPB
-                         where the validation split was scored
+       metrics.jsonl     a line a step: loss, learning rate multiplier, bytes, seconds, what a
+                         hierarchical model says of its patches, and BPB where it was validated
        checkpoint.bin    while it is unfinished
        artifact/         see trainer/artifact.py
        documents.json    nats and bytes of each validation document
@@ -34,15 +34,15 @@ from shards import write_atomically
 from trainer import checkpoint
 from trainer.artifact import ArtifactRecord, check_codecs, export
 from trainer.batches import Batches
-from trainer.config import LogConfig, ModelConfig, RunConfig
+from trainer.config import LogConfig, RunConfig
 from trainer.data import Dataset, Split, open_dataset
 from trainer.devices import memory_errors, open_device
 from trainer.errors import RunFailure, TrainerError
 from trainer.evaluate import evaluate
 from trainer.flops import model_flops_per_token
 from trainer.loggers import Loggers, check_loggers
-from trainer.model import Baseline, ModelShape, build
 from trainer.muon import Optimizers, Rates
+from trainer.network import Model, build_network, rule_of, shape_of
 from trainer.processes import ALONE, Processes, as_one, launched
 from trainer.result import (
     SCHEMA,
@@ -145,7 +145,9 @@ class Trainer:
         self.dataset = dataset
         self.split: Split = dataset.split("train")
         shape = shape_of(config.model, dataset.manifest.vocab_size)
-        self.model: Baseline = build(shape, config.seed).to(self.device)
+        rule = rule_of(config.model, dataset)
+        self.patches = dataset.patches(self.split) if rule is not None else None
+        self.model: Model = build_network(shape, config.seed, rule).to(self.device)
         rates = msgspec.structs.asdict(config.rates)
         del rates["momentum_bytes"]
         self.optimizers = Optimizers(self.model, Rates(**rates), processes)
@@ -206,9 +208,10 @@ class Trainer:
             started = said = saved = time.monotonic()
             while not spent(budget, self.used(progress.seconds)):
                 rate = multiplier(budget, self.used(progress.seconds))
-                loss = self.step(self.batches.next(), progress.steps, rate)
+                means = self.step(self.batches.next(), progress.steps, rate)
                 progress.steps += 1
-                progress.losses.append(loss)
+                progress.losses.append(means.pop("loss"))
+                progress.patches = self._patches(means)
                 bpb = self._validate()
                 elapsed, stop = self.processes.maximum(
                     [time.monotonic() - started, interrupts.seen], self.device
@@ -274,6 +277,7 @@ class Trainer:
                 batch_tokens=self.config.batch.tokens,
                 batch_bytes=self.config.batch.tokens * self.split.bytes_per_token,
                 processes=self.processes.count,
+                patches=self.progress.patches,
             ),
             code_sha256=code_sha256(),
             config=self.config,
@@ -296,6 +300,7 @@ class Trainer:
             block_documents=batch.block_documents,
             seed=self.config.seed,
             share=self.share,
+            patches=self.patches,
         )
 
     def _validate(self) -> float | None:
@@ -318,8 +323,21 @@ class Trainer:
             "rate": rate,
             "train_bytes": round(used.train_bytes),
             "seconds": round(used.seconds, 4),
+            **self.progress.patches,
         }
         return values if bpb is None else values | {"val_bpb": bpb}
+
+    def _patches(self, means: dict[str, float]) -> dict[str, float]:
+        """What a step's means over rows say of its patches, as metrics.jsonl has it."""
+        rates = [value for name, value in means.items() if name.startswith("patches_per_byte")]
+        if not rates:
+            return {}
+        told = {"bytes_per_patch": 1 / rates[-1]}
+        if len(rates) > 1:
+            told["bytes_per_outer_patch"] = 1 / rates[0]
+        if "ratio_loss" in means:
+            told["ratio_loss"] = means["ratio_loss"]
+        return told | {"patches_dropped": round(means["dropped"] * self.config.batch.rows)}
 
     def _worth_a_line(self, silent: float) -> bool:
         steps = self.config.budget.steps
@@ -340,10 +358,12 @@ class Trainer:
         loss = self.progress.losses[-1]
         speed = used.steps * self.config.batch.tokens / used.seconds
         bpb = loss / math.log(2) / self.split.bytes_per_token
+        patch = self.progress.patches.get("bytes_per_patch")
         left = max(0.0, steps_left(self.config.budget, used)) * used.seconds / used.steps
         return (
             f"step {used.steps:,}: loss {loss:.4f} (about {bpb:.3f} bits a byte of train), "
             f"{speed:,.0f} tokens/s, about {left:.0f} s left"
+            + (f"; {patch:.2f} bytes a patch" if patch is not None else "")
             + (f"; validation {val_bpb:.4f} bits a byte" if val_bpb is not None else "")
         )
 
@@ -369,14 +389,6 @@ class _Interrupts:
             raise KeyboardInterrupt
         self._first = self._first or now
         self.seen = True
-
-
-def shape_of(sizes: ModelConfig, vocab_size: int) -> ModelShape:
-    """The network of a configuration. Raises TrainerError for sizes that do not go together."""
-    try:
-        return ModelShape(vocab_size=vocab_size, **msgspec.structs.asdict(sizes))
-    except ValueError as error:
-        raise TrainerError(f"[model]: {error}") from error
 
 
 def _unsaid(line: str) -> None:

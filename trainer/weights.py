@@ -5,7 +5,7 @@
     header    JSON: {"about": {...}, "tensors": [{"name", "kind", "shape"}, ...]}
     payload   the tensors in that order, little-endian, without gaps
 
-Kinds: `float32`, `float16`, and `int8_rows`: int8[rows, columns], then a float16 scale a row.
+Kinds: `float32`, `float16`, `uint8`, and `int8_rows`: int8[rows, columns], then a float16 scale a row.
 
 This file is part of an artifact and is counted in its bytes. It runs by itself:
 
@@ -58,7 +58,7 @@ def encode(tensors: Mapping[str, NDArray[Any] | Int8Rows], about: dict[str, Any]
             payload += [tensor.values.tobytes(), tensor.scales.astype("<f2").tobytes()]
         else:
             kind, shape = tensor.dtype.name, tensor.shape
-            payload.append(tensor.astype({"float32": "<f4", "float16": "<f2"}[kind]).tobytes())
+            payload.append(tensor.astype({"float32": "<f4", "float16": "<f2", "uint8": "u1"}[kind]).tobytes())
         entries.append({"name": name, "kind": kind, "shape": list(shape)})
     header = json.dumps({"about": about, "tensors": entries}, separators=(",", ":")).encode()
     return b"".join([struct.pack("<I", len(header)), header, *payload])
@@ -111,7 +111,7 @@ def _read(table: bytes, at: int, kind: str, shape: tuple[int, ...]) -> tuple[NDA
     if not all(isinstance(size, int) and size >= 0 for size in shape):
         raise WeightsError(f"a tensor of shape {shape}")
     count = math.prod(shape)
-    dtype = np.dtype({"float32": "<f4", "float16": "<f2", "int8_rows": "i1"}[kind])
+    dtype = np.dtype({"float32": "<f4", "float16": "<f2", "uint8": "u1", "int8_rows": "i1"}[kind])
     rows = shape[0] if kind == "int8_rows" else 0
     end = at + count * dtype.itemsize + 2 * rows
     if end > len(table):

@@ -261,7 +261,7 @@ class _Solver:
                 train_short([task], slots(trainer, 1))
                 return read_run(task.path).result.contest_bytes
 
-            self._solved[base, ids] = solve(base, ids, cap, trainer.code_bytes, measure)
+            self._solved[base, ids] = solve(base, ids, cap, about.code_bytes, measure)
         solution = self.found[arm] = self._solved[base, ids]
         sizes = solution.sizes
         where = "in the band" if solution.lands(cap) else "the nearest there is"

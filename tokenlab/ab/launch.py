@@ -39,14 +39,30 @@ LOCK_SECONDS = 5.0
 """What a trainer whose parent was killed may take to be gone."""
 
 
-class ModelSizes(msgspec.Struct, frozen=True, kw_only=True):
-    """The trainer's [model], as far as sizes go."""
+class ModelSizes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The trainer's [model], as far as sizes go. Those with a default are of a hierarchical model, whose
+    main network has the others; see trainer/hierarchical.py."""
 
     layers: int
     dim: int
     heads: int
     kv_heads: int
     mlp_multiple: int
+    boundary_source: str = "none"
+    stages: int = 1
+    encoder_layers: int = 2
+    decoder_layers: int = 2
+    byte_dim: int = 256
+    byte_heads: int = 4
+    byte_kv_heads: int = 2
+    middle_dim: int = 256
+    ngram_orders: tuple[int, ...] = ()
+    ngram_slots: int = 8192
+
+    @property
+    def outer_dims(self) -> list[int]:
+        """Widths of the blocks around the main network, outermost first."""
+        return [] if self.boundary_source == "none" else [self.byte_dim, self.middle_dim][: self.stages]
 
 
 class DescribedConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +87,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     val_bytes_per_token: float
     batch_bytes: float
     flops_per_byte: float
+    code_bytes: int
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):

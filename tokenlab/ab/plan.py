@@ -44,7 +44,13 @@ SCHEMA: Literal["tokenlab-ab-plan-1"] = "tokenlab-ab-plan-1"
 PLAN_FILE = "plan.toml"
 CONTROL = "control-"
 """Names of control arms begin so, and no other's."""
-DEFAULT_BYTES = {"nano": 1_000_000, "micro": 4_000_000}
+DEFAULT_BYTES = {
+    "nano": 1_000_000,
+    "nano-bytes": 1_000_000,
+    "nano-space": 1_000_000,
+    "nano-hnet": 1_000_000,
+    "micro": 4_000_000,
+}
 """Source bytes a run where no budget is given, by preset; nano's is that of TRAINER.md 4.3."""
 DEFAULT_VAL_DOCS = 50
 """Validation documents of an input, where none are given; said when datasets are built, and in the plan."""

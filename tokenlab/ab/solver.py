@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import msgspec
 
@@ -48,14 +49,28 @@ def in_band(size: int, cap: int) -> bool:
 
 
 def stored_bytes(sizes: ModelSizes, vocab_size: int) -> int:
-    """Bytes of all tensors as an artifact stores them, before compression and without the header: the
-    network of trainer/model.py in the layout of trainer/artifact.py."""
-    dim, keys = sizes.dim, sizes.dim // sizes.heads * sizes.kv_heads
-    inner = dim * sizes.mlp_multiple
-    block = [(dim, dim), (keys, dim), (keys, dim), (dim, dim), (inner, dim), (dim, inner)]
-    matrices = matrix_bytes(vocab_size, dim) + sizes.layers * sum(matrix_bytes(*shape) for shape in block)
-    vectors = sizes.layers * (sizes.heads + 4 * dim) + sizes.layers // 2 * dim
-    return matrices + 4 * vectors
+    """Bytes of all tensors as an artifact stores them, before compression and without the header (and
+    the table of a rule): the networks of trainer/model.py and trainer/hierarchical.py in the layout of
+    trainer/artifact.py."""
+    main = sizes.layers * block_bytes(sizes.dim, sizes.heads, sizes.kv_heads, sizes.mlp_multiple)
+    main += 4 * (sizes.layers // 2 * sizes.dim)
+    widths = [*sizes.outer_dims, sizes.dim]
+    stored = main + matrix_bytes(vocab_size, widths[0])
+    for dim, inner in pairwise(widths):
+        blocks = sizes.encoder_layers + sizes.decoder_layers
+        stored += blocks * block_bytes(dim, sizes.byte_heads, sizes.byte_kv_heads, sizes.mlp_multiple)
+        linear = 3 if sizes.boundary_source == "router" else 1  # residual, and a router's query and key
+        stored += linear * matrix_bytes(dim, dim) + 4 * (inner - dim)
+    if sizes.outer_dims:
+        stored += len(sizes.ngram_orders) * matrix_bytes(sizes.ngram_slots, widths[0])
+    return stored
+
+
+def block_bytes(dim: int, heads: int, kv_heads: int, mlp_multiple: int) -> int:
+    """Bytes of one block, stored."""
+    keys, inner = dim // heads * kv_heads, dim * mlp_multiple
+    matrices = [(dim, dim), (keys, dim), (keys, dim), (dim, dim), (inner, dim), (dim, inner)]
+    return sum(matrix_bytes(*shape) for shape in matrices) + 4 * (heads + 4 * dim)
 
 
 def matrix_bytes(rows: int, columns: int) -> int:
@@ -106,12 +121,14 @@ def choose(base: ModelSizes, vocab_size: int, room: float) -> ModelSizes | None:
 
 
 def candidates(base: ModelSizes, vocab_size: int, room: float) -> Iterator[ModelSizes]:
-    """Sizes that the network allows with the base's heads, stored in at most `room` bytes (or the
+    """Sizes that the (main) network allows with the base's heads, stored in at most `room` bytes (or the
     narrowest width only, where there is no bound)."""
     step = 2 * base.heads
+    widest = max(base.outer_dims, default=1)  # widths must not shrink inwards
+    narrowest = step * -(-widest // step)
     for layers in range(FEWEST_LAYERS, max(FEWEST_LAYERS, WIDEST * base.layers) + 1):
         for multiple in range(1, WIDEST * base.mlp_multiple + 1):
-            dim = step
+            dim = narrowest
             while True:
                 sizes = msgspec.structs.replace(base, layers=layers, dim=dim, mlp_multiple=multiple)
                 if stored_bytes(sizes, vocab_size) > room:

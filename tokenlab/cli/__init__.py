@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tokenlab.cli import ab, audit, build, exchange, inspect, report, schemes, screen, train, verify
+from tokenlab.cli import ab, audit, build, exchange, inspect, report, sample, schemes, screen, train, verify
 from tokenlab.cli.app import app
 from tokenlab.errors import TokenlabError
 
@@ -20,6 +20,7 @@ __all__ = [
     "inspect",
     "main",
     "report",
+    "sample",
     "schemes",
     "screen",
     "spread",

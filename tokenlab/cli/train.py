@@ -29,7 +29,9 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="nano (a CPU, a minute), micro (a CPU, minutes) or baseline (a GPU, 600 s)."
+            metavar="NAME",
+            help="nano (a CPU, a minute), micro (a CPU, minutes), baseline (a GPU, 600 s); for bytes "
+            "nano-bytes, nano-space, nano-hnet, bytes-16mb, hnet-16mb (docs/trainer.md).",
         ),
     ] = None,
     config: Annotated[
