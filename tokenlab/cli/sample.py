@@ -130,7 +130,7 @@ class _Text:
             rows = Ragged.from_rows([ids], np.uint32)
             return bytes(spell(rows, self._scheme.segmenter.token_bytes).tobytes()[0])
         try:
-            return self._scheme.decode(ids)
+            return bytes(self._scheme.decode(ids))
         except DecodingError:
             return self._bytes
 
