@@ -14,12 +14,14 @@ import pytest
 from shards.boundaries import BoundaryHeader, open_boundaries, unpack, write_boundaries
 from tests.command import refused, tokenlab
 from tests.test_build import digests
+from tokenlab.ab.controls import permute_ids
 from tokenlab.boundaries import Rule, TopK, as_document, as_stream, new_state
 from tokenlab.build import BuildOptions, BuildReport, build, make_plan
 from tokenlab.build import boundaries as build_boundaries
 from tokenlab.build import run as build_run
 from tokenlab.dataset import Dataset, read_boundary_rule
 from tokenlab.errors import InputError
+from tokenlab.export import export_dataset
 from tokenlab.manifest import (
     MANIFEST_FILE,
     SPLITS,
@@ -334,6 +336,19 @@ def test_a_changed_table_is_two_failures(entropy: Path) -> None:
 
 def test_a_rule_that_looks_ahead_fails_with_its_reason(built: Callable[[str], Path]) -> None:
     assert "so a boundary depends on bytes behind it" in failure_of(verify(built("topk:20"))).message
+
+
+def test_an_export_says_that_boundaries_stay(built: Callable[[str], Path], tmp_path: Path) -> None:
+    report = export_dataset(built("space"), "numpy", tmp_path / "out")
+    assert any("boundaries stay in the dataset" in note for note in report.notes)
+    assert not any("boundaries" in path.name for path in (tmp_path / "out").rglob("*"))
+
+
+def test_a_permuted_copy_has_no_boundaries(built: Callable[[str], Path], tmp_path: Path) -> None:
+    permute_ids(built("space"), tmp_path / "copy", 1)
+    manifest = read_manifest(tmp_path / "copy")
+    assert manifest.boundaries is None
+    assert not list((tmp_path / "copy").rglob("*boundaries*"))
 
 
 # --- the command line -----------------------------------------------------------------------

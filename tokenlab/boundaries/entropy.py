@@ -21,8 +21,8 @@ UNITS = 31
 """Units of a bit: 8 bits are 248, which leaves 255 for UNKNOWN."""
 
 UNKNOWN = 255
-MAX_ORDER = 7
-"""The state of a kernel holds eight bytes, and the slow twin of `monotonic` looks one byte further back."""
+MAX_ORDER = 8
+"""Bytes that the state of a kernel holds, and a key of 64 bits."""
 
 _BYTE_PRIME, _ORDER_PRIME = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03
 
