@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,12 @@ from tests.patch_case import with_boundaries
 from tests.test_trainer_hierarchical import SOURCES
 from tests.test_trainer_hierarchical import shaken as shaken_hierarchy
 from tests.test_trainer_model import shaken
-from tests.trainer_case import texts, tiny_run
+from tests.trainer_case import texts
 from trainer.artifact import export
-from trainer.config import load_config
 from trainer.data import Dataset, open_dataset
 from trainer.evaluate import evaluate
 from trainer.model import ModelShape
 from trainer.sample import Sampler, sample
-from trainer.train import train
 
 FLAT = ModelShape(vocab_size=260, layers=2, dim=16, heads=2, kv_heads=1)
 MODELS: dict[str, Callable[[], Any]] = {
@@ -91,9 +90,7 @@ def test_on_the_command_line(tmp_path: Path, dataset: Dataset) -> None:
     facts = json.loads(answer.stdout)
     assert len(facts["bytes"]) <= 30
     assert bytes(facts["bytes"]).decode("utf-8", "backslashreplace") == facts["text"]
-    shown = tokenlab("sample", tmp_path / "run", *options)
-    assert shown.stdout == "Ümeå " + facts["text"] + "\n"  # an untrained model's bytes are seldom UTF-8
-    assert "\\x" in shown.stdout
+    assert "\\x" in facts["text"]  # an untrained model's bytes are seldom UTF-8
     marked = tokenlab("sample", tmp_path / "run", "--prompt", "the cat sat", "--bytes", 0, "--patches")
     assert marked.stdout == "|the |cat |sat\n"
     export(tmp_path / "flat", MODELS["flat"](), dataset, context=32)
@@ -105,7 +102,9 @@ def test_tokens_of_a_scheme_with_operators_are_read_back(tmp_path: Path) -> None
     source = write_jsonl(tmp_path / "docs.jsonl", texts(40, 0))
     build = ("build", "--scheme", "caseops", "--vocab-size", 300, "--input", source, "--val-docs", 8)
     assert tokenlab(*build, "--output", tmp_path / "data").returncode == 0
-    train(load_config(None, tiny_run(tmp_path / "data", tmp_path / "run", steps=2)), lambda line: None)
+    data = open_dataset(tmp_path / "data")
+    model = shaken(replace(FLAT, vocab_size=data.manifest.vocab_size))
+    export(tmp_path / "run/artifact", model, data, context=32)
     options = ("--prompt", "The Cat", "--bytes", 25, "--seed", 1)
     answer = tokenlab("sample", tmp_path / "run", *options, "--json")
     assert answer.returncode == 0, answer.stderr
