@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 from tokenlab.build.engine import Item, Job, Result
 from tokenlab.build.parcel import Label, Parcel, open_parcel
 from tokenlab.errors import TokenlabError
-from tokenlab.memory import keep_freed_memory
+from tokenlab.own_process import take_over
 
 WARM = "tokenlab.build.warm"
 
@@ -88,7 +88,7 @@ def start_worker() -> None:
     """First thing in a worker process: it ends with its parent and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    keep_freed_memory()
+    take_over()
 
 
 def _die_with_parent() -> None:

@@ -13,6 +13,7 @@ from tokenlab.build import tasks  # noqa: F401  # to be there
 from tokenlab.build.encode import opened
 from tokenlab.ops.caseops import CaseOps
 from tokenlab.ops.escape import Escape
+from tokenlab.own_process import take_over
 from tokenlab.ragged import Ragged
 from tokenlab.segment.byte import ByteSegmenter
 from tokenlab.segment.word_cache import WordCache
@@ -20,6 +21,7 @@ from tokenlab.segment.word_cache import WordCache
 
 def warm() -> None:
     """Load the kernels."""
+    take_over()
     bytewise = ByteSegmenter()
     cache = WordCache(bytewise.token_bytes, bytewise.split)
     text = Ragged.from_bytes([b"A b"])
