@@ -71,12 +71,13 @@ def write_planned_shard(
     """Write a shard, and its byte sidecar if asked for, from the part files."""
     documents, charged = _totals(plan, parts, bos)
     file = shard_name(plan.split, plan.index)
-    sha256 = write_shard(output / file, form, plan.tokens, _copy(plan, parts, lambda part: part.ids))
+    sha256 = write_shard(output / file, form, plan.tokens, _copy(plan, parts, form.dtype, lambda part: part.ids))
     record = None
     if sidecar:
         name = f"{SIDECAR_FOLDER}/{sidecar_name(plan.split, plan.index)}"
-        charges = _copy(plan, parts, lambda part: part.charges)
-        record = SidecarRecord(name, write_shard(output / name, FORMATS["uint16"], plan.tokens, charges))
+        sidecar_form = FORMATS["uint16"]
+        charges = _copy(plan, parts, sidecar_form.dtype, lambda part: part.charges)
+        record = SidecarRecord(name, write_shard(output / name, sidecar_form, plan.tokens, charges))
     return ShardRecord(
         file=file, documents=documents, tokens=plan.tokens, bytes=charged, sha256=sha256, sidecar=record
     )
@@ -97,8 +98,10 @@ def _totals(plan: ShardPlan, parts: Path, bos: int) -> tuple[int, int]:
     return documents, charged
 
 
-def _copy(plan: ShardPlan, parts: Path, kind: Callable[[Part], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+def _copy(
+    plan: ShardPlan, parts: Path, dtype: np.dtype[Any], kind: Callable[[Part], NDArray[Any]]
+) -> Iterator[NDArray[Any]]:
     for r in plan.ranges:
         values = kind(open_part(parts, r.number))
         for start in range(r.start, r.stop, COPY_VALUES):
-            yield values[start : min(r.stop, start + COPY_VALUES)]
+            yield values[start : min(r.stop, start + COPY_VALUES)].astype(dtype, copy=False)

@@ -59,7 +59,7 @@ def assemble_shard(job: Job, task: ShardTask) -> tuple[ShardRecord, bool]:
 def use_scheme(job: Job, scheme: Scheme) -> None:
     """Let tasks that run in this process encode with a scheme that is open already."""
     _encoders.clear()
-    _encoders[job] = PartEncoder(scheme, job.parts, job.seed)
+    _encoders[job] = PartEncoder(scheme, job)
 
 
 def forget_scheme() -> None:

@@ -31,7 +31,7 @@ def warm() -> None:
         ids, ends = cache.split(rewritten)
         charges = cuts.charges(ends).values.astype(np.uint16)
         opened(ids, bytewise.bos, np.dtype("<u2"))
-        opened(Ragged(charges, ids.offsets), 0, charges.dtype)
+        opened(Ragged(charges, ids.offsets), 0, np.dtype("u1"))
 
 
 warm()
