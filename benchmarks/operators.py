@@ -15,10 +15,10 @@ from pathlib import Path
 from measure import cpu_seconds
 from text import load_documents, repeated
 
-from tokenlab.own_process import take_over
 from tokenlab.ops.case import DEFAULTS, PLACES, Case
 from tokenlab.ops.digits import GROUPINGS, Digits, borders_reference
 from tokenlab.ops.operator import Operator
+from tokenlab.own_process import take_over
 from tokenlab.ragged import Ragged
 from tokenlab.registry import OPERATORS
 from tokenlab.scheme import SLICE_BYTES, Scheme

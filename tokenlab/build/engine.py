@@ -62,6 +62,11 @@ class Engine(Protocol):
         """Tasks to submit before the first result is waited for."""
         ...
 
+    @property
+    def mixes(self) -> bool:
+        """Whether tasks of two kinds may be submitted in turn, at no cost."""
+        ...
+
     def submit(self, work: Callable[[Job, Item], Result], item: Item) -> Callable[[], Result]:
         """Start a task; the returned function waits for its result, or raises what it raised."""
         ...

@@ -13,6 +13,7 @@ that is there and whole is the part, whoever wrote it and when:
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,13 @@ def open_part(folder: Path, number: int) -> Part:
         raw[charges_at:digests_at].view(f"<u{record.charge_bytes}"),
         raw[digests_at:start].reshape(-1, 32),
     )
+
+
+def part_digest(folder: Path, number: int) -> bytes:
+    """The sha256 that a part ends with, not verified."""
+    with open(part_path(folder, number), "rb") as file:
+        file.seek(-32, os.SEEK_END)
+        return file.read()
 
 
 def finished_part(folder: Path, part: PartInput) -> PartRecord | None:

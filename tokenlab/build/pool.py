@@ -29,6 +29,8 @@ def start_ahead() -> None:
 class LocalEngine:
     """Worker processes, started with the first task; with one worker, this process itself."""
 
+    mixes = True
+
     def __init__(self, job: Job, workers: int) -> None:
         self.in_flight = 1 if workers == 1 else 2 * workers
         self._job = job
