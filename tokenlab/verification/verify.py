@@ -14,9 +14,9 @@ from tokenlab.dataset import Dataset, DocumentError
 from tokenlab.errors import InputError
 from tokenlab.manifest import SPLITS, Manifest, read_manifest
 from tokenlab.progress import Progress
-from tokenlab.verification.documents import SplitCheck, Tallies
+from tokenlab.verification.documents import SplitCheck, Tallies, decode
 from tokenlab.verification.files import check_files
-from tokenlab.verification.source import SourceDocuments, open_source
+from tokenlab.verification.source import SourceDocuments, ahead, open_source
 from tokenlab.verification.tally import Tally
 
 
@@ -174,8 +174,9 @@ def _check_documents(
         check = SplitCheck(dataset, split, tallies, source, validation)
         readable = True
         try:
-            for batch in dataset.batches(split):
-                readable = check.batch(batch)
+            for found in ahead(decode(batch, dataset.scheme) for batch in dataset.batches(split)):
+                readable = check.batch(found)
+                batch = found.tokens
                 done += len(batch.ids.values) + len(batch.ids)
                 progress.advance(done, f"{split} document {batch.first + len(batch.ids):,}")
                 if not readable:
