@@ -37,6 +37,7 @@ class LocalEngine:
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
         self._parcels: set[Parcel] = set()
+        self._free_files: list[int] = []
 
     def submit(self, work: Callable[[Job, Item], Result], item: Item) -> Callable[[], Result]:
         """Start a task, or do it."""
@@ -48,7 +49,7 @@ class LocalEngine:
             self._pool = ProcessPoolExecutor(
                 self._workers, multiprocessing.get_context("forkserver"), initializer=start_worker
             )
-        parcel = Parcel(item)
+        parcel = Parcel(item, self._free_files)
         self._parcels.add(parcel)
         try:
             future = self._pool.submit(_work_on, work, self._job, parcel.label)
@@ -72,6 +73,9 @@ class LocalEngine:
             self._pool.shutdown(wait=True, cancel_futures=True)
         for parcel in self._parcels:
             parcel.discard()
+        for file in self._free_files:
+            os.close(file)
+        self._free_files.clear()
 
 
 def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:
