@@ -15,10 +15,10 @@ from pathlib import Path
 from measure import cpu_seconds
 from text import load_documents, repeated
 
-from tokenlab.memory import keep_freed_memory
 from tokenlab.ops.case import DEFAULTS, PLACES, Case
 from tokenlab.ops.digits import GROUPINGS, Digits, borders_reference
 from tokenlab.ops.operator import Operator
+from tokenlab.own_process import take_over
 from tokenlab.ragged import Ragged
 from tokenlab.registry import OPERATORS
 from tokenlab.scheme import SLICE_BYTES, Scheme
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--twin-megabytes", type=float, default=0.25, help="text for the twins")
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
-    keep_freed_memory()  # as a build does
+    take_over()  # as a build does
     what, documents = load_documents(options.data)
     text = Ragged.from_bytes(repeated(documents, int(options.megabytes * 1e6)))
     few = repeated(documents, int(options.twin_megabytes * 1e6))

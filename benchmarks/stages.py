@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shards import format_for_vocabulary
 from tokenlab.accounting.ledger import Ledger
 from tokenlab.build.assemble import plan_shards, write_planned_shard
-from tokenlab.build.encode import BATCH_BYTES, opened
+from tokenlab.build.encode import BATCH_BYTES, charge_dtype, opened
 from tokenlab.build.parts import PartRecord, read_parts, write_part
 from tokenlab.build.plan import PART_BYTES, SHARD_TOKENS
 from tokenlab.corpus import document_digests, open_corpus
@@ -78,14 +78,14 @@ def _pass(
             batch = part.documents.rows(start, stop)
             split, charged = _encode(clock, batch, scheme, ledger)
             ids.append(clock("BOS before each document", opened, split, bos, form.dtype))
-            charges.append(clock("BOS before each document", opened, charged, 0, charged.values.dtype))
+            charges.append(clock("BOS before each document", opened, charged, 0, charge_dtype(charged)))
             for bounds in batch.slices(SLICE_BYTES):
                 _others(clock, batch.rows(*bounds), split.rows(*bounds), scheme, normalizer)
         keep = np.ones(len(part.documents), bool)
         records.append(
             clock(
-                "part files, with sha256 and fsync",
-                write_part,
+                "part files, with sha256",
+                partial(write_part, sync=False),
                 folder,
                 part,
                 keep,

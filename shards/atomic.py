@@ -13,23 +13,27 @@ _SUFFIX = ".partial"
 
 
 @contextmanager
-def write_atomically(path: Path) -> Iterator[BinaryIO]:
+def write_atomically(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """A binary file that appears at `path` when the block ends well, and not at all otherwise.
 
-    Raises OSError (a full disk, a missing folder) with nothing left behind.
+    Without `sync` a machine that loses its power may keep the name and lose the content: for files that
+    whoever reads them holds against a digest. Raises OSError (a full disk, a missing folder) with nothing
+    left behind.
     """
     # A name of its own: a writer that was thought dead, perhaps on another machine, may still write.
     beside = path.with_name(f"{path.name}.{secrets.token_hex(6)}{_SUFFIX}")
     try:
         with open(beside, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if sync:
+        _sync_folder(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -66,6 +66,7 @@ class DirectEngine:
     """Runs tasks when their results are asked for."""
 
     in_flight = 4
+    mixes = True
 
     def __init__(self) -> None:
         self.job = Job(Path("nowhere"), "digest", 0)

@@ -4,6 +4,7 @@ the bytes of an undisturbed build."""
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import json
 import os
@@ -159,14 +160,14 @@ class Killed(BaseException):
 
 @pytest.fixture
 def killed_when_assembling(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`make`, stopped before the first shard."""
+    """`make`, stopped when all parts are encoded, before the last shard of train."""
 
     def stop(*_: Any, **__: Any) -> None:
         raise Killed
 
     def made(*arguments: Any, **options: Any) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("tokenlab.build.tasks.write_planned_shard", stop)
+            patch.setattr("tokenlab.build.run.Assembly.finish", stop)
             with pytest.raises(Killed):
                 make(*arguments, **options)
 
@@ -202,6 +203,26 @@ def test_a_damaged_shard_is_written_again(
     shards[1].unlink()
     assert killed_build(out)["shards"] == len(shards) - 2
     assert digests(out) == digests(whole[1])
+
+
+def test_a_shard_of_other_parts_is_written_again(
+    tmp_path: Path, killed_when_assembling: Callable[..., None]
+) -> None:
+    """A part that comes out another way, with another version of an encoder perhaps, takes the shards
+    that were made of its predecessor with it."""
+    out, options = tmp_path / "out", {"part_bytes": 60_000, "shard_tokens": 100_000}
+    make(tmp_path / "whole", None, "bytes", **options)
+    killed_when_assembling(out, None, "bytes", **options)
+    records = sorted((tmp_path / "out.partial").rglob("shards/*/*.json"))
+    assert len(records) > 3, "shards are written while later parts are encoded"
+    for path in records[1:]:  # as if made of other parts: another digest of them, and other content
+        finished = json.loads(path.read_text())
+        shard = tmp_path / "out.partial/dataset" / finished["record"]["file"]
+        shard.write_bytes(b"")
+        finished["record"]["sha256"] = hashlib.sha256(b"").hexdigest()
+        path.write_text(json.dumps(finished | {"parts_sha256": "0" * 64}))
+    assert make(out, None, "bytes", **options).reused_shards == 1
+    assert digests(out) == digests(tmp_path / "whole")
 
 
 def test_another_plan_is_refused_and_named(
@@ -311,10 +332,10 @@ def test_full_disk_keeps_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_kill_9_and_the_lock(tmp_path: Path) -> None:
     """A second build into the same output is refused while the first runs; the lock of a dead one is not."""
     program = (
-        "import sys; from pathlib import Path; import tokenlab.build.tasks as tasks, time\n"
+        "import sys; from pathlib import Path; from tokenlab.build.assembly import Assembly; import time\n"
         "from tokenlab.build import *\n"
         "def wait(*a, **k):\n    print('assembling', flush=True); time.sleep(60)\n"
-        "tasks.write_planned_shard = wait\n"
+        "Assembly.finish = wait\n"
         "options = BuildOptions(scheme='bytes', output=Path(sys.argv[1]), part_bytes=60000)\n"
         "build(make_plan(options))"
     )

@@ -10,8 +10,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core import entrypoints
+
+from tokenlab.own_process import is_ours
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+if is_ours():
+    entrypoints._already_initialized = True  # numba has no public way
 
 
 def kernel(function: F) -> F:

@@ -42,27 +42,47 @@ class ShardPlan:
         return sum(r.stop - r.start for r in self.ranges)
 
 
+class ShardCutter:
+    """Cuts the tokens of a split's parts, which come in order, into shards of `shard_tokens`."""
+
+    def __init__(self, split: Split, shard_tokens: int) -> None:
+        self.split: Split = split
+        self._shard_tokens = shard_tokens
+        self._room = shard_tokens
+        self._index = 0
+        self._ranges: list[PartRange] = []
+
+    def add(self, number: int, tokens: int) -> Iterator[ShardPlan]:
+        """Take in a part; the shards that it completes."""
+        start = 0
+        while start < tokens:
+            stop = min(tokens, start + self._room)
+            self._ranges.append(PartRange(number, start, stop))
+            self._room -= stop - start
+            start = stop
+            if self._room == 0:
+                yield self._cut()
+
+    def finish(self) -> Iterator[ShardPlan]:
+        """The last shard, which is shorter, if anything is left for it."""
+        if self._ranges:
+            yield self._cut()
+
+    def _cut(self) -> ShardPlan:
+        plan = ShardPlan(self.split, self._index, tuple(self._ranges))
+        self._index += 1
+        self._room, self._ranges = self._shard_tokens, []
+        return plan
+
+
 def plan_shards(
     split: Split, first: int, tokens: NDArray[np.int64], shard_tokens: int
 ) -> Iterator[ShardPlan]:
-    """Cut the tokens of a split's parts, in order, into shards of `shard_tokens` (the last is shorter).
-
-    The parts are numbered from `first`; `tokens` has a count for each.
-    """
-    ends = np.cumsum(tokens)
-    total = int(ends[-1]) if len(ends) else 0
-    for index, start in enumerate(range(0, total, shard_tokens)):
-        stop = min(start + shard_tokens, total)
-        a = int(np.searchsorted(ends, start, side="right"))
-        b = int(np.searchsorted(ends, stop, side="left")) + 1
-        ranges = []
-        for part in range(a, b):
-            begin = int(ends[part] - tokens[part])
-            if tokens[part]:
-                ranges.append(
-                    PartRange(first + part, max(start, begin) - begin, min(stop, int(ends[part])) - begin)
-                )
-        yield ShardPlan(split, index, tuple(ranges))
+    """The shards of a split whose parts are numbered from `first`, with a count of tokens for each."""
+    cutter = ShardCutter(split, shard_tokens)
+    for number, count in enumerate(tokens.tolist(), first):
+        yield from cutter.add(number, count)
+    yield from cutter.finish()
 
 
 def write_planned_shard(
@@ -71,12 +91,15 @@ def write_planned_shard(
     """Write a shard, and its byte sidecar if asked for, from the part files."""
     documents, charged = _totals(plan, parts, bos)
     file = shard_name(plan.split, plan.index)
-    sha256 = write_shard(output / file, form, plan.tokens, _copy(plan, parts, lambda part: part.ids))
+    sha256 = write_shard(
+        output / file, form, plan.tokens, _copy(plan, parts, form.dtype, lambda part: part.ids)
+    )
     record = None
     if sidecar:
         name = f"{SIDECAR_FOLDER}/{sidecar_name(plan.split, plan.index)}"
-        charges = _copy(plan, parts, lambda part: part.charges)
-        record = SidecarRecord(name, write_shard(output / name, FORMATS["uint16"], plan.tokens, charges))
+        sidecar_form = FORMATS["uint16"]
+        charges = _copy(plan, parts, sidecar_form.dtype, lambda part: part.charges)
+        record = SidecarRecord(name, write_shard(output / name, sidecar_form, plan.tokens, charges))
     return ShardRecord(
         file=file, documents=documents, tokens=plan.tokens, bytes=charged, sha256=sha256, sidecar=record
     )
@@ -97,8 +120,10 @@ def _totals(plan: ShardPlan, parts: Path, bos: int) -> tuple[int, int]:
     return documents, charged
 
 
-def _copy(plan: ShardPlan, parts: Path, kind: Callable[[Part], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+def _copy(
+    plan: ShardPlan, parts: Path, dtype: np.dtype[Any], kind: Callable[[Part], NDArray[Any]]
+) -> Iterator[NDArray[Any]]:
     for r in plan.ranges:
         values = kind(open_part(parts, r.number))
         for start in range(r.start, r.stop, COPY_VALUES):
-            yield values[start : min(r.stop, start + COPY_VALUES)]
+            yield values[start : min(r.stop, start + COPY_VALUES)].astype(dtype, copy=False)

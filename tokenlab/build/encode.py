@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from shards import format_for_vocabulary
 from tokenlab.accounting.ledger import ImbalanceError, Ledger
+from tokenlab.build.engine import Job
 from tokenlab.build.parts import PartInput, PartRecord, write_part
 from tokenlab.corpus import document_digests
 from tokenlab.errors import EncodingError, InputError, TokenlabError
@@ -29,12 +29,14 @@ VALIDATION_DIGESTS = "validation.digests"
 
 
 class PartEncoder:
-    """Encodes parts into `folder`; the state of a worker."""
+    """Encodes the parts of a job; the state of a worker."""
 
-    def __init__(self, scheme: Scheme, folder: Path, seed: int) -> None:
+    def __init__(self, scheme: Scheme, job: Job) -> None:
         self.scheme = scheme
-        self.folder = folder
-        self.seed = seed
+        self.folder = job.parts
+        self.seed = job.seed
+        # A machine that dies takes the build with it, and what resumes it checks every part.
+        self.sync = not job.one_machine
         self.form = format_for_vocabulary(scheme.segmenter.vocab_size)
 
     @cached_property
@@ -73,8 +75,8 @@ class PartEncoder:
                 where = part.origin(int(kept[sampled]))
                 self._compare(where, documents[sampled].tobytes(), encoded.ids[sampled - start])
             ids.append(opened(encoded.ids, self.scheme.segmenter.bos, self.form.dtype))
-            charges.append(opened(encoded.charges, 0, encoded.charges.values.dtype))
-        return write_part(self.folder, part, keep, ledger, ids, charges, digests)
+            charges.append(opened(encoded.charges, 0, charge_dtype(encoded.charges)))
+        return write_part(self.folder, part, keep, ledger, ids, charges, digests, sync=self.sync)
 
     def _sample(self, part: PartInput, documents: Ragged) -> int:
         """One document of the part to be compared with the reference encoder, seeded; -1 for none."""
@@ -94,6 +96,11 @@ class PartEncoder:
                 f"{where}: the fast encoder differs from the reference at token {token} "
                 f"({self.scheme.segmenter.backends}); the build is stopped, please report it"
             )
+
+
+def charge_dtype(charges: Ragged) -> np.dtype[Any]:
+    """The narrowest type that holds the charges: half of a part's bytes where it is uint8."""
+    return np.min_scalar_type(charges.values.max(initial=0))
 
 
 def opened(rows: Ragged, first: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -30,11 +30,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the tasks of a build share: the workspace, the digest of the plan, and its seed."""
+    """What the tasks of a build share: the workspace, the digest of the plan, its seed, and whether
+    they all run on the machine of the build."""
 
     folder: Path
     plan: str
     seed: int
+    one_machine: bool = False
 
     @property
     def dataset(self) -> Path:
@@ -58,6 +60,11 @@ class Engine(Protocol):
     @property
     def in_flight(self) -> int:
         """Tasks to submit before the first result is waited for."""
+        ...
+
+    @property
+    def mixes(self) -> bool:
+        """Whether tasks of two kinds may be submitted in turn, at no cost."""
         ...
 
     def submit(self, work: Callable[[Job, Item], Result], item: Item) -> Callable[[], Result]:

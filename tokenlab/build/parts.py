@@ -4,7 +4,7 @@ A part is one file, named by the digest of the plan (its folder) and its number,
 that is there and whole is the part, whoever wrote it and when:
 
     ids        tokens values of 2 or 4 bytes, BOS before each document
-    charges    tokens uint16
+    charges    tokens values of 1 or 2 bytes
     digests    sha256 of every document read, 32 bytes each
     record     JSON, a `PartRecord`
     tail       8 bytes: length of the record, little-endian; 32 bytes: sha256 of all before
@@ -13,6 +13,7 @@ that is there and whole is the part, whoever wrote it and when:
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,8 @@ class PartInput:
 
 class PartRecord(msgspec.Struct, frozen=True):
     """What a part holds. `dropped`: corpus indices left out of train because they equal a
-    validation document; `documents` counts the others; `id_bytes` is the width of an id."""
+    validation document; `documents` counts the others; `id_bytes` and `charge_bytes` are the width of an
+    id and of a charge."""
 
     number: int
     split: Split
@@ -83,6 +85,7 @@ class PartRecord(msgspec.Struct, frozen=True):
     unattributed_bytes: int
     id_bytes: int
     dropped: tuple[int, ...]
+    charge_bytes: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Part:
 
     record: PartRecord
     ids: NDArray[Any]
-    charges: NDArray[np.uint16]
+    charges: NDArray[Any]
     digests: NDArray[np.uint8]
 
 
@@ -147,13 +150,20 @@ def open_part(folder: Path, number: int) -> Part:
     start = end - int.from_bytes(raw[end : end + 8].tobytes(), "little")
     record = msgspec.json.decode(raw[start:end].tobytes(), type=PartRecord)
     charges_at = record.tokens * record.id_bytes
-    digests_at = charges_at + record.tokens * 2
+    digests_at = charges_at + record.tokens * record.charge_bytes
     return Part(
         record,
         raw[:charges_at].view(f"<u{record.id_bytes}"),
-        raw[charges_at:digests_at].view("<u2"),
+        raw[charges_at:digests_at].view(f"<u{record.charge_bytes}"),
         raw[digests_at:start].reshape(-1, 32),
     )
+
+
+def part_digest(folder: Path, number: int) -> bytes:
+    """The sha256 that a part ends with, not verified."""
+    with open(part_path(folder, number), "rb") as file:
+        file.seek(-32, os.SEEK_END)
+        return file.read()
 
 
 def finished_part(folder: Path, part: PartInput) -> PartRecord | None:
@@ -196,11 +206,14 @@ def write_part(
     keep: NDArray[np.bool_],
     ledger: Ledger,
     ids: list[NDArray[Any]],
-    charges: list[NDArray[np.uint16]],
+    charges: list[NDArray[Any]],
     digests: NDArray[np.uint8],
+    *,
+    sync: bool,
 ) -> PartRecord:
     """Write a part. `keep`: which of its documents were not dropped; `ids` (of one dtype) and
-    `charges` are arrays to be put together."""
+    `charges` (uint8 or uint16) are arrays to be put together; `sync` as in `write_atomically`."""
+    width = max((array.dtype for array in charges), key=lambda dtype: dtype.itemsize, default=np.dtype("u1"))
     record = PartRecord(
         number=part.number,
         split=part.split,
@@ -213,14 +226,15 @@ def write_part(
         charged_bytes=ledger.charged_bytes,
         unattributed_bytes=ledger.unattributed_bytes,
         id_bytes=ids[0].dtype.itemsize,
+        charge_bytes=width.itemsize,
         dropped=tuple(int(part.first + d) for d in np.flatnonzero(~keep)),
     )
     path = part_path(folder, part.number)
     path.parent.mkdir(exist_ok=True)
     described = msgspec.json.encode(record)
     digest = hashlib.sha256()
-    with write_atomically(path) as file:
-        for array in (*ids, *charges, digests):
+    with write_atomically(path, sync=sync) as file:
+        for array in (*ids, *(array.astype(width, copy=False) for array in charges), digests):
             data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
             digest.update(data)
             file.write(data)

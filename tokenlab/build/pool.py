@@ -16,7 +16,7 @@ from typing import Any
 from tokenlab.build.engine import Item, Job, Result
 from tokenlab.build.parcel import Label, Parcel, open_parcel
 from tokenlab.errors import TokenlabError
-from tokenlab.memory import keep_freed_memory
+from tokenlab.own_process import take_over
 
 WARM = "tokenlab.build.warm"
 WARM_OPERATORS = "TOKENLAB_WARM_OPERATORS"
@@ -38,12 +38,15 @@ def start_ahead(operators: Sequence[str | Mapping[str, Any]] = ()) -> None:
 class LocalEngine:
     """Worker processes, started with the first task; with one worker, this process itself."""
 
+    mixes = True
+
     def __init__(self, job: Job, workers: int) -> None:
         self.in_flight = 1 if workers == 1 else 2 * workers
         self._job = job
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
         self._parcels: set[Parcel] = set()
+        self._free_files: list[int] = []
 
     def submit(self, work: Callable[[Job, Item], Result], item: Item) -> Callable[[], Result]:
         """Start a task, or do it."""
@@ -55,7 +58,7 @@ class LocalEngine:
             self._pool = ProcessPoolExecutor(
                 self._workers, multiprocessing.get_context("forkserver"), initializer=start_worker
             )
-        parcel = Parcel(item)
+        parcel = Parcel(item, self._free_files)
         self._parcels.add(parcel)
         try:
             future = self._pool.submit(_work_on, work, self._job, parcel.label)
@@ -79,6 +82,9 @@ class LocalEngine:
             self._pool.shutdown(wait=True, cancel_futures=True)
         for parcel in self._parcels:
             parcel.discard()
+        for file in self._free_files:
+            os.close(file)
+        self._free_files.clear()
 
 
 def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:
@@ -97,7 +103,7 @@ def start_worker() -> None:
     """First thing in a worker process: it ends with its parent and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    keep_freed_memory()
+    take_over()
 
 
 def _die_with_parent() -> None:

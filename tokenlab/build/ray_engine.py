@@ -26,6 +26,8 @@ PART_STORE_BYTES = 40 << 20
 class RayEngine:
     """Ray core tasks of one CPU (and `gpus` GPUs) each, 2 x workers in flight."""
 
+    mixes = True
+
     def __init__(self, job: Job, workers: int, address: str | None, *, gpus: int = 0) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray reads it here and in what it starts
         import ray

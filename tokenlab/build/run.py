@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shards import format_for_vocabulary, write_atomically
-from tokenlab.build.assemble import SIDECAR_FOLDER, plan_shards
+from tokenlab.build.assembly import Assembly
 from tokenlab.build.boundaries import add_boundaries
 from tokenlab.build.encode import VALIDATION_DIGESTS
 from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
@@ -22,7 +21,7 @@ from tokenlab.build.plan import Plan
 from tokenlab.build.pool import start_ahead
 from tokenlab.build.prepare import store_scheme
 from tokenlab.build.record import make_manifest, source_digests
-from tokenlab.build.tasks import ShardTask, assemble_shard, encode_part, forget_scheme, use_scheme
+from tokenlab.build.tasks import encode_part, forget_scheme, use_scheme
 from tokenlab.build.totals import PartTotals
 from tokenlab.build.workspace import Workspace
 from tokenlab.card import CARD_FILE, dataset_card
@@ -130,9 +129,17 @@ class _Build:
         with closing(engine):
             try:
                 with self._stage("encode"):
-                    totals = self._encode(engine, scheme, ahead, stream, workers)
+                    assembly = Assembly(
+                        engine,
+                        self.job.dataset,
+                        format_for_vocabulary(scheme.segmenter.vocab_size),
+                        scheme.segmenter.bos,
+                        shard_tokens=self.options.shard_tokens,
+                        train_bytes=self.options.train_bytes,
+                    )
+                    totals = self._encode(engine, scheme, ahead, stream, workers, assembly)
                 with self._stage("assemble"):
-                    shards = {split: self._write_shards(engine, split, totals, scheme) for split in SPLITS}
+                    shards = self._finish_shards(assembly, totals)
             finally:
                 forget_scheme()
         boundaries = None
@@ -177,6 +184,7 @@ class _Build:
         ahead: list[tuple[PartInput, int]],
         stream: Iterator[tuple[PartInput, int]],
         workers: int,
+        assembly: Assembly,
     ) -> PartTotals:
         expected = forecast(self.plan, scheme, ahead, workers)
         if expected is not None:
@@ -188,6 +196,7 @@ class _Build:
         started = time.perf_counter()
         for record in run_in_order(engine, encode_part, self._unfinished(parts)):
             totals.add(record)
+            assembly.add(record)
             rate = max(0, totals.bytes_read - self.reused_bytes) / (time.perf_counter() - started) / 1e6
             ratio = totals.source_bytes / max(1, totals.tokens)
             self.progress.advance(
@@ -200,9 +209,6 @@ class _Build:
         require_split(totals.documents, self.plan.val_docs)
         if self.workspace.resumed:
             self.progress.note(f"resumed: {self.reused_parts} of {totals.parts} parts were already encoded")
-            if self.reused_parts < totals.parts:  # what was assembled, was of parts that are no more
-                shutil.rmtree(self.job.shards)
-                self.job.shards.mkdir()
         return totals
 
     def _unfinished(self, stream: Iterable[tuple[PartInput, int]]) -> Iterator[PartInput | Done]:
@@ -222,30 +228,24 @@ class _Build:
                 self.reused_bytes += record.bytes_read
             yield part if record is None else Done(record)
 
-    def _write_shards(
-        self, engine: Engine, split: Split, totals: PartTotals, scheme: Scheme
-    ) -> list[ShardRecord]:
-        sidecar = split == "val" or self.options.train_bytes
-        if sidecar:
-            (self.job.dataset / SIDECAR_FOLDER).mkdir(exist_ok=True)
-        members = totals.splits[split]
-        tasks = (
-            ShardTask(plan, format_for_vocabulary(scheme.segmenter.vocab_size), scheme.segmenter.bos, sidecar)
-            for plan in plan_shards(split, members.first, members.tokens, self.options.shard_tokens)
-        )
-        self.progress.start(f"assemble {split}", members.ledger.tokens, "tokens")
-        records: list[ShardRecord] = []
-        done = reused = 0
-        for record, was_there in run_in_order(engine, assemble_shard, tasks):
-            records.append(record)
-            done += record.tokens
-            reused += was_there
-            self.progress.advance(done, f"{len(records):,} shards")
-        self.progress.finish()
-        if reused:
-            self.progress.note(f"resumed: {reused} of {len(records)} {split} shards were already assembled")
-        self.reused_shards += reused
-        return records
+    def _finish_shards(self, assembly: Assembly, totals: PartTotals) -> dict[Split, list[ShardRecord]]:
+        shards: dict[Split, list[ShardRecord]] = {split: [] for split in SPLITS}
+        for split, finished in itertools.groupby(assembly.finish(), lambda shard: shard[0]):
+            self.progress.start(f"assemble {split}", totals.splits[split].ledger.tokens, "tokens")
+            records = shards[split]
+            done = reused = 0
+            for _, record, was_there in finished:
+                records.append(record)
+                done += record.tokens
+                reused += was_there
+                self.progress.advance(done, f"{len(records):,} shards")
+            self.progress.finish()
+            if reused:
+                self.progress.note(
+                    f"resumed: {reused} of {len(records)} {split} shards were already assembled"
+                )
+            self.reused_shards += reused
+        return shards
 
 
 def _taken(ahead: list[tuple[PartInput, int]]) -> Iterator[tuple[PartInput, int]]:

@@ -30,6 +30,8 @@ PARAMETERS: dict[str, Any] = {"timeout_min": 60, "cpus_per_task": 1, "mem_gb": 2
 class SlurmEngine:
     """Jobs of Slurm, or with the address `local` the same jobs as processes of this machine."""
 
+    mixes = False  # an array is of one kind
+
     def __init__(self, job: Job, workers: int, address: str | None, options: Sequence[str]) -> None:
         import submitit
 

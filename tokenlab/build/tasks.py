@@ -13,7 +13,7 @@ from shards import ShardFormat, write_atomically
 from tokenlab.build.assemble import ShardPlan, write_planned_shard
 from tokenlab.build.encode import PartEncoder
 from tokenlab.build.engine import Job
-from tokenlab.build.parts import PartInput, PartRecord, finished_part
+from tokenlab.build.parts import PartInput, PartRecord, finished_part, part_digest
 from tokenlab.errors import InputError, TokenlabError
 from tokenlab.manifest import ShardRecord
 from tokenlab.scheme import Scheme
@@ -32,6 +32,13 @@ class ShardTask:
     sidecar: bool
 
 
+class FinishedShard(msgspec.Struct, frozen=True):
+    """What is kept of a shard that was written: its record, and the digest of the parts it was made of."""
+
+    record: ShardRecord
+    parts_sha256: str
+
+
 def encode_part(job: Job, part: PartInput) -> PartRecord:
     """The part on disk, encoded unless an earlier run of the task left it. Raises as
     `PartEncoder.encode`."""
@@ -41,7 +48,8 @@ def encode_part(job: Job, part: PartInput) -> PartRecord:
 def assemble_shard(job: Job, task: ShardTask) -> tuple[ShardRecord, bool]:
     """The record of a shard, and whether an earlier run of the task had written it."""
     path = job.shards / f"{task.plan.split}-{task.plan.index:06d}.json"
-    if (record := _finished_shard(job, path, task)) is not None:
+    parts = _parts_sha256(job, task.plan)
+    if (record := _finished_shard(job, path, task, parts)) is not None:
         return record, True
     record = write_planned_shard(
         task.plan,
@@ -52,14 +60,14 @@ def assemble_shard(job: Job, task: ShardTask) -> tuple[ShardRecord, bool]:
         sidecar=task.sidecar,
     )
     with write_atomically(path) as file:
-        file.write(msgspec.json.encode(record))
+        file.write(msgspec.json.encode(FinishedShard(record, parts)))
     return record, False
 
 
 def use_scheme(job: Job, scheme: Scheme) -> None:
     """Let tasks that run in this process encode with a scheme that is open already."""
     _encoders.clear()
-    _encoders[job] = PartEncoder(scheme, job.parts, job.seed)
+    _encoders[job] = PartEncoder(scheme, job)
 
 
 def forget_scheme() -> None:
@@ -79,9 +87,18 @@ def _encoder(job: Job) -> PartEncoder:
     return _encoders[job]
 
 
-def _finished_shard(job: Job, path: Path, task: ShardTask) -> ShardRecord | None:
+def _parts_sha256(job: Job, plan: ShardPlan) -> str:
+    """Of the digests of the parts in a shard, and of what it has of each."""
+    digest = hashlib.sha256()
+    for r in plan.ranges:
+        digest.update(part_digest(job.parts, r.number) + b"%d:%d" % (r.start, r.stop))
+    return digest.hexdigest()
+
+
+def _finished_shard(job: Job, path: Path, task: ShardTask, parts: str) -> ShardRecord | None:
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=ShardRecord)
+        finished = msgspec.json.decode(path.read_bytes(), type=FinishedShard)
+        record = finished.record
         files = [(record.file, record.sha256)]
         if record.sidecar is not None:
             files.append((record.sidecar.file, record.sidecar.sha256))
@@ -91,5 +108,5 @@ def _finished_shard(job: Job, path: Path, task: ShardTask) -> ShardRecord | None
                     return None
     except (OSError, msgspec.MsgspecError):
         return None
-    same = record.tokens == task.plan.tokens and (record.sidecar is not None) == task.sidecar
+    same = finished.parts_sha256 == parts and (record.sidecar is not None) == task.sidecar
     return record if same else None

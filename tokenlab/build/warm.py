@@ -18,6 +18,7 @@ from tokenlab.build.encode import opened
 from tokenlab.build.pool import WARM_OPERATORS
 from tokenlab.ops.digits import Digits
 from tokenlab.ops.operator import Operator
+from tokenlab.own_process import take_over
 from tokenlab.ragged import Ragged
 from tokenlab.registry import OPERATORS, make_operator
 from tokenlab.segment.byte import ByteSegmenter
@@ -26,6 +27,7 @@ from tokenlab.segment.word_cache import WordCache
 
 def warm() -> None:
     """Load the kernels."""
+    take_over()
     bytewise = ByteSegmenter()
     cache = WordCache(bytewise.token_bytes, bytewise.split)
     source = Ragged.from_bytes([b"A b\nC'd 12"])
@@ -40,7 +42,7 @@ def warm() -> None:
     opened(ids, bytewise.bos, np.dtype("<u2"))
     if cuts is not None:
         charges = cuts.charges(ends).values.astype(np.uint16)
-        opened(Ragged(charges, ids.offsets), 0, charges.dtype)
+        opened(Ragged(charges, ids.offsets), 0, np.dtype("u1"))
 
 
 def _operators() -> list[Operator]:

@@ -45,7 +45,8 @@ class Workspace:
         self.output = plan.options.output
         self.folder = self.output.with_name(self.output.name + ".partial")
         # Workers may have another current folder.
-        self.job = Job(self.folder.resolve(), plan.digest, plan.options.seed)
+        local = plan.options.engine.name == "local"
+        self.job = Job(self.folder.resolve(), plan.digest, plan.options.seed, one_machine=local)
         self.anew = anew
         self.resumed = False
         self.published = False

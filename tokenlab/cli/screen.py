@@ -75,7 +75,7 @@ def screen(
     the schemes that are missing when the same command is run again, and so do added ones.
     """
     require_libraries("screen", "scipy")
-    from tokenlab.memory import keep_freed_memory
+    from tokenlab.own_process import take_over
     from tokenlab.report.page import require_folder, write_page
     from tokenlab.report.screen import screen_json, screen_text
     from tokenlab.report.screen_page import screen_page
@@ -84,7 +84,7 @@ def screen(
     from tokenlab.terminal import stderr_progress
 
     require_folder(html)
-    keep_freed_memory()
+    take_over()
     options = ScreenOptions(
         schemes=tuple(schemes),
         output=output,

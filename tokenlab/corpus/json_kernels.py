@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenlab.eight_bytes import bytes_before, equal_bits, load, not_ascii_bits, store
 from tokenlab.jit import inlined, kernel
 
 _QUOTE, _BACKSLASH, _U = 0x22, 0x5C, 0x75
@@ -35,6 +36,14 @@ def unescape(
             # Views indexed from 0 spare numba's check for a negative index.
             ahead, copied = raw[i:stop], out[o:]
             n = 0
+            while n + 8 <= len(ahead):
+                eight = load(ahead, n)
+                store(eight, copied, n)
+                bits = not_ascii_bits(eight) | equal_bits(eight, _BACKSLASH)
+                if bits:
+                    n += bytes_before(bits)
+                    break
+                n += 8
             while n < len(ahead) and ahead[n] < 0x80 and ahead[n] != _BACKSLASH:
                 copied[n] = ahead[n]
                 n += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenlab.eight_bytes import bytes_before, equal_bits, from_bits, load, store, upper_bits
 from tokenlab.jit import inlined, kernel
 from tokenlab.ops.letters_kernels import is_ascii_letter, is_lower, is_upper
 from tokenlab.ops.marks_kernels import is_metaspace, write_mark
@@ -96,6 +97,17 @@ def apply(
             # negative index at each of the three accesses: twice as fast.
             ahead, copied, cut = text[i:stop], out[o:], cuts[o + d :]
             n = 0
+            while n + 8 <= len(ahead):
+                eight = load(ahead, n)
+                store(eight, copied, n)
+                at = np.int32(i - start + n)
+                for k in range(np.uint64(8)):
+                    cut[np.uint64(n) + k] = at + np.int32(k)
+                bits = upper_bits(eight) | from_bits(eight, 0xE2)
+                if bits:
+                    n += bytes_before(bits)
+                    break
+                n += 8
             while n < len(ahead) and _is_plain(ahead[n]):
                 copied[n] = ahead[n]
                 cut[n] = i - start + n
@@ -121,12 +133,23 @@ def invert(
         start, stop = offsets[d], offsets[d + 1]
         i = start
         while i < stop:
-            byte = text[i]
-            if byte != 0xEE or not _is_marker(text, i, stop):
-                out[o] = byte
-                o += 1
-                i += 1
-                continue
+            ahead, copied = text[i:stop], out[o:]
+            n = 0
+            while n + 8 <= len(ahead):
+                eight = load(ahead, n)
+                store(eight, copied, n)
+                bits = equal_bits(eight, 0xEE)
+                if bits:
+                    n += bytes_before(bits)
+                    break
+                n += 8
+            while n < len(ahead) and not (ahead[n] == 0xEE and _is_marker(ahead, n, len(ahead))):
+                copied[n] = ahead[n]
+                n += 1
+            i += n
+            o += n
+            if i == stop:
+                break
             marker = text[i + 2]
             i += 3
             if marker == _ESC:

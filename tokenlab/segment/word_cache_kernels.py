@@ -21,30 +21,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenlab.eight_bytes import load
 from tokenlab.jit import inlined, kernel
 from tokenlab.segment.word_cache import LENGTH, LOW, SLACK, SLOW
 
 BLOCK = 128
 _FIRST_PRIME, _SECOND_PRIME = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
-
-
-@inlined
-def _eight(data: NDArray[np.uint8], at: int) -> np.uint64:
-    """Eight bytes as an integer; written out, it compiles to one load."""
-    i = np.uint64(at)  # unsigned, because numba checks every signed index for being negative
-    low = (
-        np.uint64(data[i])
-        | np.uint64(data[i + np.uint64(1)]) << np.uint64(8)
-        | np.uint64(data[i + np.uint64(2)]) << np.uint64(16)
-        | np.uint64(data[i + np.uint64(3)]) << np.uint64(24)
-    )
-    high = (
-        np.uint64(data[i + np.uint64(4)])
-        | np.uint64(data[i + np.uint64(5)]) << np.uint64(8)
-        | np.uint64(data[i + np.uint64(6)]) << np.uint64(16)
-        | np.uint64(data[i + np.uint64(7)]) << np.uint64(24)
-    )
-    return low | high << np.uint64(32)
 
 
 @kernel
@@ -102,8 +84,8 @@ def _hash_words(
         end = start + np.int64(starts[w + np.uint64(1)])
         length = end - at
         if at + 16 <= len(text):
-            first = _eight(text, at) & masks[np.uint64(min(length, 8))]
-            second = _eight(text, at + 8) & masks[np.uint64(min(max(length - 8, 0), 8))]
+            first = load(text, at) & masks[np.uint64(min(length, 8))]
+            second = load(text, at + 8) & masks[np.uint64(min(max(length - 8, 0), 8))]
         else:
             first, second = _up_to_eight(text, at, end), _up_to_eight(text, at + 8, end)
         state = _hash(first, second)

@@ -15,6 +15,7 @@ from tokenlab.dataset import Dataset, TokenBatch
 from tokenlab.errors import DecodingError, EncodingError
 from tokenlab.manifest import ShardRecord, Split
 from tokenlab.ragged import Ragged
+from tokenlab.scheme import Scheme
 from tokenlab.segment.spelling import spell
 from tokenlab.verification.source import SourceDocuments, Taken
 from tokenlab.verification.tally import Tally
@@ -36,6 +37,24 @@ class Tallies:
     def all(self) -> list[Tally]:
         """In the order they are printed."""
         return [self.balanced, self.reversible, self.disjoint, self.complete, self.canonical]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBatch:
+    """A batch and `texts`: what its ids spell and, where the scheme is reversible, what that reads back
+    as; or why they spell nothing."""
+
+    tokens: TokenBatch
+    texts: tuple[Ragged, Ragged | None] | DecodingError
+
+
+def decode(batch: TokenBatch, scheme: Scheme) -> DecodedBatch:
+    """What of a check needs neither the source nor the batches before; may run in another thread."""
+    try:
+        spelled = spell(batch.ids, scheme.segmenter.token_bytes)
+        return DecodedBatch(batch, (spelled, scheme.read_back(spelled) if scheme.reversible else None))
+    except DecodingError as error:
+        return DecodedBatch(batch, error)
 
 
 class SplitCheck:
@@ -65,16 +84,15 @@ class SplitCheck:
         self.knows_source = self.scheme.reversible or source is not None
         self.knows_charges = self.knows_source or self.shards.has_charges
 
-    def batch(self, batch: TokenBatch) -> bool:
+    def batch(self, found: DecodedBatch) -> bool:
         """Check a batch; False when what follows cannot be read."""
-        try:
-            spelled = spell(batch.ids, self.scheme.segmenter.token_bytes)
-            decoded = self.scheme.read_back(spelled) if self.scheme.reversible else None
-        except DecodingError as error:
+        batch, texts = found.tokens, found.texts
+        if isinstance(texts, DecodingError):
             self.tallies.reversible.fail(
-                self._failure(batch, error.document, error.message, position=error.position)
+                self._failure(batch, texts.document, texts.message, position=texts.position)
             )
             return False
+        spelled, decoded = texts
         documents, digests = decoded, None
         if self.source is not None:
             taken = self._from_source(batch, self.source)

@@ -73,7 +73,7 @@ class SourceDocuments:
 
     def _kept(self, corpus: Corpus) -> Iterator[tuple[Split, Taken]]:
         batches = (batch.documents for batch in corpus.batches())
-        for documents, digests in _ahead((documents, document_digests(documents)) for documents in batches):
+        for documents, digests in ahead((documents, document_digests(documents)) for documents in batches):
             cut = max(0, min(len(documents), self._val_docs - self.documents))
             self._validation.update(row.tobytes() for row in digests[:cut])
             keep = self._unlike_validation(digests, cut)
@@ -94,9 +94,9 @@ class SourceDocuments:
         return keep
 
 
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items; a thread makes the next one while the last is looked at. Reading and checking take
-    turns with the interpreter lock, and hold it for a fifth of their time."""
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items; a thread makes the next one while the last is looked at. The threads take turns with
+    the interpreter lock, and hold it for a fifth of their time."""
     with ThreadPoolExecutor(1, "read-ahead") as pool:
         ended = object()
         pending: Future[Any] = pool.submit(next, items, ended)

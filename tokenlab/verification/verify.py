@@ -15,9 +15,9 @@ from tokenlab.errors import InputError, PlugInUnavailable
 from tokenlab.manifest import SPLITS, Manifest, read_manifest
 from tokenlab.progress import Progress
 from tokenlab.verification.boundaries import BoundaryCheck, has_boundaries
-from tokenlab.verification.documents import SplitCheck, Tallies
+from tokenlab.verification.documents import SplitCheck, Tallies, decode
 from tokenlab.verification.files import check_files
-from tokenlab.verification.source import SourceDocuments, open_source
+from tokenlab.verification.source import SourceDocuments, ahead, open_source
 from tokenlab.verification.tally import Tally
 
 
@@ -188,8 +188,9 @@ def _check_documents(
         patches = boundaries.start(split) if boundaries is not None else None
         readable = True
         try:
-            for batch in dataset.batches(split):
-                readable = check.batch(batch)
+            for found in ahead(decode(batch, dataset.scheme) for batch in dataset.batches(split)):
+                readable = check.batch(found)
+                batch = found.tokens
                 if patches is not None:
                     patches.batch(batch)
                 done += len(batch.ids.values) + len(batch.ids)
