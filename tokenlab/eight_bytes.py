@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tokenlab.jit import inlined
 
-_ONES, _HIGH, _LOW = 0x0101010101010101, 0x8080808080808080, 0x7F7F7F7F7F7F7F7F
+_ONES, _HIGH = 0x0101010101010101, 0x8080808080808080
 
 
 @inlined
@@ -52,21 +52,6 @@ def equal_bits(eight: np.uint64, byte: int) -> np.uint64:
 def not_ascii_bits(eight: np.uint64) -> np.uint64:
     """For a byte that is 0x80 or more."""
     return eight & np.uint64(_HIGH)
-
-
-@inlined
-def from_bits(eight: np.uint64, byte: int) -> np.uint64:
-    """For `byte` or more, which is over 0x80."""
-    return ((eight & np.uint64(_LOW)) + np.uint64(0x100 - byte) * np.uint64(_ONES)) & eight & np.uint64(_HIGH)
-
-
-@inlined
-def upper_bits(eight: np.uint64) -> np.uint64:
-    """For a byte that is A to Z."""
-    low = eight & np.uint64(_LOW)
-    from_a = low + np.uint64(0x80 - 0x41) * np.uint64(_ONES)
-    after_z = low + np.uint64(0x80 - 0x5B) * np.uint64(_ONES)
-    return from_a & ~after_z & ~eight & np.uint64(_HIGH)
 
 
 @inlined

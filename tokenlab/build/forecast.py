@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards import format_for_vocabulary
+from tokenlab.build.encode import charge_dtype
 from tokenlab.build.parts import PartInput
 from tokenlab.build.plan import Plan
 from tokenlab.errors import EncodingError, TokenlabError
@@ -63,13 +64,15 @@ def forecast(
     if not ahead:
         return None
     documents = ahead[-1][0].documents
-    batch, tokens, seconds = documents, 0, 0.0
+    batch, tokens, seconds, charge_bytes = documents, 0, 0.0, 1
     try:
         for bounds in _first_and_second(documents):
             batch = documents.rows(*bounds)
             begin = time.perf_counter()
-            tokens = len(scheme.encode_batch(batch).ids.values) + len(batch)
+            encoded = scheme.encode_batch(batch)
             seconds = time.perf_counter() - begin
+            tokens = len(encoded.ids.values) + len(batch)
+            charge_bytes = max(charge_bytes, charge_dtype(encoded.charges).itemsize)
     except EncodingError:
         return None  # the encoding itself names the document
     size = max(1, len(batch.values))
@@ -79,7 +82,7 @@ def forecast(
     if total is not None:
         total_tokens = int(total * tokens / size)
         output = total_tokens * (token_bytes + (2 if plan.options.train_bytes else 0))
-        working = output + total_tokens * (token_bytes + 2)
+        working = output + total_tokens * (token_bytes + charge_bytes)
     return Forecast(total, tokens / size, workers * size / seconds, output, working)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenlab.eight_bytes import bytes_before, equal_bits, from_bits, load, store, upper_bits
+from tokenlab.eight_bytes import bytes_before, equal_bits, load, store
 from tokenlab.jit import inlined, kernel
 from tokenlab.ops.letters_kernels import is_ascii_letter, is_lower, is_upper
 from tokenlab.ops.marks_kernels import is_metaspace, write_mark
@@ -97,17 +97,6 @@ def apply(
             # negative index at each of the three accesses: twice as fast.
             ahead, copied, cut = text[i:stop], out[o:], cuts[o + d :]
             n = 0
-            while n + 8 <= len(ahead):
-                eight = load(ahead, n)
-                store(eight, copied, n)
-                at = np.int32(i - start + n)
-                for k in range(np.uint64(8)):
-                    cut[np.uint64(n) + k] = at + np.int32(k)
-                bits = upper_bits(eight) | from_bits(eight, 0xE2)
-                if bits:
-                    n += bytes_before(bits)
-                    break
-                n += 8
             while n < len(ahead) and _is_plain(ahead[n]):
                 copied[n] = ahead[n]
                 cut[n] = i - start + n
