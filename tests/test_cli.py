@@ -109,6 +109,15 @@ def test_flags_are_frozen() -> None:
             "--tokenizer",
             "--view",
         ],
+        "sample": [
+            "--bytes",
+            "--json",
+            "--patches",
+            "--prompt",
+            "--seed",
+            "--temperature",
+            "--trust-code",
+        ],
         "screen": [
             "--holdout-docs",
             "--html",
