@@ -8,14 +8,12 @@ take a part of the text, once. Nothing is asserted: a benchmark informs, tests j
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from measure import cpu_seconds
 from numpy.typing import NDArray
-from text import load_documents, repeated
+from text import kernel_options, load_documents, repeated
 
 from tokenlab.boundaries import Rule, as_stream, fit_rule, new_state, parse_rule, target_bytes_per_patch
 from tokenlab.build.boundaries import CHUNK
@@ -27,15 +25,7 @@ TARGETS = {"fixed:6": 200, "space": 200, "table2": 200, "entropy": 50, "monotoni
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    shared = Path(__file__).parents[2] / "shared"
-    parser.add_argument("--data", type=Path, default=shared / "data", help="folder of the English jsonl.zst")
-    parser.add_argument("--megabytes", type=float, default=32, help="text for the kernels")
-    parser.add_argument("--twin-megabytes", type=float, default=0.1, help="text for the twins")
-    parser.add_argument("--repeat", type=int, default=5)
-    options = parser.parse_args()
+    options = kernel_options(__doc__, megabytes=32, twin_megabytes=0.1)
     what, documents = load_documents(options.data)
     text = Ragged.from_bytes(repeated(documents, int(options.megabytes * 1e6)))
     few = repeated(documents, int(options.twin_megabytes * 1e6))

@@ -8,12 +8,10 @@ Twins take a part of the text, once. Nothing is asserted: a benchmark informs, t
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from measure import cpu_seconds
-from text import load_documents, repeated
+from text import kernel_options, load_documents, repeated
 
 from tokenlab.ops.case import DEFAULTS, PLACES, Case
 from tokenlab.ops.digits import GROUPINGS, Digits, borders_reference
@@ -30,15 +28,7 @@ STACKS = ("spaceops", "wordops", "wordops-auto")
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    shared = Path(__file__).parents[2] / "shared"
-    parser.add_argument("--data", type=Path, default=shared / "data", help="folder of the English jsonl.zst")
-    parser.add_argument("--megabytes", type=float, default=16, help="text for the kernels")
-    parser.add_argument("--twin-megabytes", type=float, default=0.25, help="text for the twins")
-    parser.add_argument("--repeat", type=int, default=5)
-    options = parser.parse_args()
+    options = kernel_options(__doc__, megabytes=16, twin_megabytes=0.25)
     take_over()  # as a build does
     what, documents = load_documents(options.data)
     text = Ragged.from_bytes(repeated(documents, int(options.megabytes * 1e6)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -10,6 +11,19 @@ import zstandard
 from tokenlab.corpus import open_corpus
 
 ENGLISH = ("fineweb_orig", "web_cc0_gov", "c4_demo", "wikipedia_demo", "fineweb_edu_chunks")
+
+
+def kernel_options(description: str | None, *, megabytes: float, twin_megabytes: float) -> argparse.Namespace:
+    """The command line of a benchmark of kernels and their twins: where the text is, and how much of it."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    shared = Path(__file__).parents[2] / "shared"
+    parser.add_argument("--data", type=Path, default=shared / "data", help="folder of the English jsonl.zst")
+    parser.add_argument("--megabytes", type=float, default=megabytes, help="text for the kernels")
+    parser.add_argument("--twin-megabytes", type=float, default=twin_megabytes, help="text for the twins")
+    parser.add_argument("--repeat", type=int, default=5)
+    return parser.parse_args()
 
 
 def load_documents(data: Path) -> tuple[str, list[bytes]]:

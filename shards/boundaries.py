@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.atomic import write_atomically
-from shards.format import HEADER_BYTES, HEADER_INTS, MAX_COUNT, ShardError
+from shards.format import HEADER_BYTES, HEADER_INTS, MAX_COUNT, ShardError, read_header_ints
 
 MAGIC = 20261125
 VERSION = 1
@@ -89,15 +89,7 @@ def write_boundaries(path: Path, header: BoundaryHeader, chunks: Iterable[NDArra
 
 def read_boundary_header(path: Path) -> BoundaryHeader:
     """The header. Raises ShardError for one that is not a boundary file's, or a wrong size."""
-    try:
-        size = path.stat().st_size
-        with open(path, "rb") as file:
-            raw = file.read(HEADER_BYTES)
-    except OSError as error:
-        raise ShardError(f"{path}: {error.strerror}") from error
-    if len(raw) < HEADER_BYTES:
-        raise ShardError(f"{path}: {size} bytes, shorter than the header of {HEADER_BYTES}")
-    ints = np.frombuffer(raw, "<i4")
+    ints, size = read_header_ints(path)
     magic, version, count, number, causal = (int(value) for value in ints[:5])
     if (magic, version) != (MAGIC, VERSION):
         raise ShardError(

@@ -93,8 +93,9 @@ def write_shard(path: Path, form: ShardFormat, count: int, chunks: Iterable[NDAr
     return digest.hexdigest()
 
 
-def read_header(path: Path) -> tuple[ShardFormat, int]:
-    """Format and count of a shard. Raises ShardError for a bad header or a wrong size."""
+def read_header_ints(path: Path) -> tuple[NDArray[np.int32], int]:
+    """The 256 integers of a file's header, and the file's size in bytes. Raises ShardError for one that is
+    shorter or cannot be read."""
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
@@ -103,7 +104,12 @@ def read_header(path: Path) -> tuple[ShardFormat, int]:
         raise ShardError(f"{path}: {error.strerror}") from error
     if len(raw) < HEADER_BYTES:
         raise ShardError(f"{path}: {size} bytes, shorter than the header of {HEADER_BYTES}")
-    header = np.frombuffer(raw, "<i4")
+    return np.frombuffer(raw, "<i4"), size
+
+
+def read_header(path: Path) -> tuple[ShardFormat, int]:
+    """Format and count of a shard. Raises ShardError for a bad header or a wrong size."""
+    header, size = read_header_ints(path)
     magic, version, count = (int(value) for value in header[:3])
     form = next((f for f in FORMATS.values() if (f.magic, f.version) == (magic, version)), None)
     if form is None:

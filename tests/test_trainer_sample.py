@@ -74,8 +74,8 @@ def test_what_is_drawn(kind: str) -> None:
         sequence.append(token.id)
 
     class Ending(Sampler):
-        def log_probabilities(self, ids: list[int]) -> Any:
-            return np.where(np.arange(260) == (70 if len(ids) < 10 else 1), 0.0, -np.inf)
+        def after(self, ids: list[int]) -> Any:
+            return np.where(np.arange(260) == (70 if len(ids) < 10 else 1), 0.0, -np.inf), None
 
     ended = Ending(MODELS[kind](), 12, torch.device("cpu"))
     assert [t.id for t in sample(ended, ids, tokens=50, temperature=1.0, seed=0)][7:] == [70, 70]

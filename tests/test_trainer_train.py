@@ -428,7 +428,7 @@ def test_out_of_memory_is_one_line(
     def full(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("trainer.step.training_loss", full)
+    monkeypatch.setattr("trainer.loss.training_loss", full)
     with pytest.raises(OutOfMemory, match=f"not enough memory {where}; lower batch.micro_rows \\(now 2\\)"):
         run(tiny_run(tiny_dataset, tmp_path / "out"))
 

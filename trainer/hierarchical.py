@@ -248,7 +248,12 @@ class Hierarchical(nn.Module):
 
     def patches(self, ids: Tensor, opens: Tensor | None = None) -> Tensor:
         """After which positions a patch begins, bool[batch, time]; the outermost stage's."""
-        return self._run(ids, opens, bounded=False)[1][0].begins
+        return self.hidden_and_patches(ids, opens)[1]
+
+    def hidden_and_patches(self, ids: Tensor, opens: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`hidden` and `patches` of one pass."""
+        hidden, patches = self._run(ids, opens, bounded=False)
+        return hidden, patches[0].begins
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden[..., byte_dim] -> float32[..., vocab_size] within +-softcap."""

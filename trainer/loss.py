@@ -11,13 +11,16 @@ linear cross entropy".
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from trainer.hierarchical import Hierarchical
 from trainer.model import Baseline
+
+Losses: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""Mean nats a target, a float32 scalar; what training minimises; and what metrics tell besides."""
 
 CHUNK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Logits held at once: 4 MB and 256 MB in float32."""
@@ -28,11 +31,17 @@ def training_loss(model: Baseline, ids: Tensor, targets: Tensor) -> Tensor:
     return _nats(model, model.hidden(ids), targets)
 
 
+def flat_loss(model: Baseline, ids: Tensor, targets: Tensor) -> Losses:
+    """`training_loss` as the losses of a step."""
+    nats = training_loss(model, ids, targets)
+    return nats, nats, {}
+
+
 def hierarchical_loss(
     model: Hierarchical, ids: Tensor, targets: Tensor, opens: Tensor | None = None
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Mean nats a target, a float32 scalar; that plus the weighted ratio loss, which is what training
-    minimises; and what `Hierarchical.training_hidden` tells. `opens` bool[batch, time]."""
+) -> Losses:
+    """The losses of a step: training minimises nats plus the weighted ratio loss, and is told what
+    `Hierarchical.training_hidden` tells. `opens` bool[batch, time]."""
     hidden, ratio, told = model.training_hidden(ids, opens)
     nats = _nats(model, hidden, targets)
     return nats, nats + model.shape.ratio_weight * ratio, told

@@ -37,12 +37,21 @@ class Sampler:
         self._rule: Rule | None = getattr(model, "rule", None)
 
     @torch.inference_mode()
+    def after(self, ids: list[int]) -> tuple[NDArray[np.float64], bool | None]:
+        """ln p of every id after `ids`, which begin with BOS, float64[vocab_size]; and whether a patch
+        begins there, None for a flat model."""
+        patch = None
+        if hasattr(self._model, "hidden_and_patches"):
+            hidden, begins = self._model.hidden_and_patches(*self._window(ids))
+            patch = bool(begins[0, -1])
+        else:
+            hidden = self._model.hidden(*self._window(ids))
+        logits = self._model.logits(hidden[:, -1])[0].double()
+        return torch.log_softmax(logits, 0).cpu().numpy(), patch
+
     def log_probabilities(self, ids: list[int]) -> NDArray[np.float64]:
-        """ln p of every id after `ids`, which begin with BOS, float64[vocab_size]."""
-        hidden = self._model.hidden(*self._window(ids))[:, -1]
-        logits = self._model.logits(hidden)[0].double()
-        result: NDArray[np.float64] = torch.log_softmax(logits, 0).cpu().numpy()
-        return result
+        """The first that `after` gives."""
+        return self.after(ids)[0]
 
     def readable(self, bos: int, vocab_size: int) -> NDArray[np.bool_]:
         """Ids that may be drawn, bool[vocab_size]: a rule of patches reads bytes and BOS only."""
@@ -83,13 +92,12 @@ def sample(
     for token, patch in zip(ids[1:], known, strict=False):
         yield Sampled(id=token, given=True, patch=patch)
     for _ in range(tokens):
-        patches = sampler.patches(sequence)
-        distribution = sampler.log_probabilities(sequence)
+        distribution, patch = sampler.after(sequence)
         allowed = sampler.readable(bos, len(distribution))
         token = _draw(np.where(allowed, distribution, -np.inf), temperature, draw)
         if token == bos:
             return
-        yield Sampled(id=token, given=False, patch=patches[-1] if patches is not None else None)
+        yield Sampled(id=token, given=False, patch=patch)
         sequence.append(token)
 
 

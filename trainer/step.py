@@ -16,7 +16,7 @@ from trainer.config import MachineConfig
 from trainer.devices import arithmetic
 from trainer.errors import RunFailure
 from trainer.hierarchical import Hierarchical
-from trainer.loss import hierarchical_loss, training_loss
+from trainer.loss import Losses, flat_loss, hierarchical_loss
 from trainer.muon import Optimizers, orthogonalize
 from trainer.network import Model
 from trainer.processes import Processes
@@ -49,9 +49,9 @@ class Step:
         backend = machine.compile
         if backend == "auto":
             backend = "inductor" if self.device.type == "cuda" else "off"
-        self._loss: Callable[..., Any] = training_loss
-        if isinstance(model, Hierarchical):
-            self._loss = hierarchical_loss
+        self._loss: Callable[..., Losses] = (
+            hierarchical_loss if isinstance(model, Hierarchical) else flat_loss
+        )
         if backend != "off":
             self._loss = torch.compile(self._loss, backend=backend, dynamic=False, fullgraph=True)
             optimizers.muon.orthogonalize = torch.compile(orthogonalize, backend=backend, dynamic=False)
@@ -68,16 +68,11 @@ class Step:
         for start, stop in micro_batches(len(tensors[0]), self._micro_rows):
             rows = [tensor[start:stop].to(self.device, non_blocking=True) for tensor in tensors]
             share = (stop - start) / self._rows
-            told: dict[str, Tensor] = {}
             with arithmetic(self.device, self._precision):
-                if isinstance(self.model, Hierarchical):
-                    nats, objective, told = self._loss(self.model, *rows)
-                    loss, objective = nats * share, objective * share
-                else:
-                    loss = objective = self._loss(self.model, *rows) * share
+                nats, objective, told = self._loss(self.model, *rows)
+                objective = objective * share
             torch.autograd.backward(objective)
-            totals["loss"] += loss.detach()
-            for name, part in told.items():
+            for name, part in {"loss": nats, **told}.items():
                 totals[name] = part.detach() * share + totals.get(name, 0.0)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         self._processes.sum([*totals.values(), *gradients])

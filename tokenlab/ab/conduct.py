@@ -238,18 +238,19 @@ def _unchanged(experiment: Experiment, settings: Settings) -> Description:
 
 class _Solver:
     """Solves the column `artifact`: `found` holds the solution of each arm. Arms of the same vocabulary
-    and proportions have the same."""
+    and proportions have the same, but where the artifact holds the dataset's own boundary rule."""
 
     def __init__(self, experiment: Experiment, progress: Progress) -> None:
         self.found: dict[str, Solution] = {}
         self._experiment = experiment
         self._progress = progress
-        self._solved: dict[tuple[ModelSizes, int], Solution] = {}
+        self._solved: dict[tuple[ModelSizes, int, str], Solution] = {}
 
     def __call__(self, arm: str, tables: Tables, about: Described, trainer: Description) -> ModelSizes:
         cap = self._experiment.plan.cap_bytes
         base, ids = about.config.model, about.vocab_size
-        if (base, ids) not in self._solved:
+        key = (base, ids, tables["dataset"] if base.boundary_source == "sidecar" else "")
+        if key not in self._solved:
             self._progress.note(f"arm {arm}: solving width and depth for {cap:,} bytes")
 
             def measure(sizes: ModelSizes) -> int:
@@ -261,8 +262,8 @@ class _Solver:
                 train_short([task], slots(trainer, 1))
                 return read_run(task.path).result.contest_bytes
 
-            self._solved[base, ids] = solve(base, ids, cap, about.code_bytes, measure)
-        solution = self.found[arm] = self._solved[base, ids]
+            self._solved[key] = solve(base, ids, cap, about.code_bytes, measure)
+        solution = self.found[arm] = self._solved[key]
         sizes = solution.sizes
         where = "in the band" if solution.lands(cap) else "the nearest there is"
         self._progress.note(

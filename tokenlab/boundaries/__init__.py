@@ -11,10 +11,10 @@ from tokenlab.boundaries.fit import fit_rule
 from tokenlab.boundaries.record import read_rule
 from tokenlab.boundaries.request import LOOKS_AHEAD, RuleRequest, parse_rule, target_bytes_per_patch
 from tokenlab.boundaries.rule import Rule
-from tokenlab.boundaries.simple import Fixed, Space
 from tokenlab.boundaries.state import State, new_state
 from tokenlab.boundaries.stream import as_document, as_ids, as_stream
 from tokenlab.boundaries.table2 import Table2
+from tokenlab.boundaries.unfitted import Fixed, Space
 
 __all__ = [
     "LOOKS_AHEAD",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenlab.boundaries.rule import Rule
-from tokenlab.boundaries.state import State
+from tokenlab.boundaries.state import ENTROPY, POSITION, State
 
 UNITS = 31
 """Units of a bit: 8 bits are 248, which leaves 255 for UNKNOWN."""
@@ -24,7 +24,7 @@ UNKNOWN = 255
 MAX_ORDER = 8
 """Bytes that the state of a kernel holds, and a key of 64 bits."""
 
-_BYTE_PRIME, _ORDER_PRIME = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03
+BYTE_PRIME, ORDER_PRIME = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class EntropyTable:
         """The entropy of the byte that follows `prefix`, in units: the slow twin of the kernels."""
         for order in range(min(self.orders, len(prefix)), 0, -1):
             key = sum(prefix[-i] << 8 * (i - 1) for i in range(1, order + 1))
-            mixed = (key * _BYTE_PRIME + order * _ORDER_PRIME) % 2**64
+            mixed = (key * BYTE_PRIME + order * ORDER_PRIME) % 2**64
             found = int(self.entropies[order - 1, mixed >> (64 - self.bits)])
             if found != UNKNOWN:
                 return found
@@ -78,46 +78,57 @@ def from_units(units: int) -> str:
 
 
 @dataclass(frozen=True)
-class Entropy(Rule):
-    """Where the entropy passes `threshold` units (BLT's global threshold, arXiv 2412.09871)."""
+class _Tabled(Rule):
+    """A rule with a table of entropies and one number, whose name in `parameters` is `number_name`."""
 
     table: EntropyTable
-    threshold: int
-    kind = "entropy"
-    rising: ClassVar[int] = 0
-
-    @property
-    def text(self) -> str:
-        """See `Rule.text`."""
-        return f"{self.kind}:{from_units(self.threshold)}"
+    number: int
+    number_name: ClassVar[str]
 
     @property
     def parameters(self) -> dict[str, int]:
         """See `Rule.parameters`."""
-        return {"threshold": self.threshold, **self.table.parameters}
+        return {self.number_name: self.number, **self.table.parameters}
 
     @property
     def tables(self) -> bytes:
         """See `Rule.tables`."""
         return self.table.entropies.tobytes()
 
+
+@dataclass(frozen=True)
+class Entropy(_Tabled):
+    """Where the entropy passes `number` units (BLT's global threshold, arXiv 2412.09871)."""
+
+    kind = "entropy"
+    number_name = "threshold"
+    rising: ClassVar[int] = 0
+
+    @property
+    def text(self) -> str:
+        """See `Rule.text`."""
+        return f"{self.kind}:{from_units(self.number)}"
+
     def starts(self, ids: NDArray[np.uint16], state: State) -> NDArray[np.uint8]:
         """See `Rule.starts`."""
-        from tokenlab.boundaries import entropy_kernels
-
-        table = self.table
-        return entropy_kernels.entropy_starts(
-            ids, self.bos, state, table.entropies, table.bits, table.order0, self.threshold, self.rising
-        )
+        latest, at_first = np.uint8(state[ENTROPY]), state[POSITION] == 0
+        entropy = self.table.of_stream(ids, self.bos, state)
+        is_bos = ids == self.bos
+        is_first = np.append(at_first, is_bos[:-1])[: len(ids)]
+        passed = entropy.astype(np.int16)
+        if self.rising:
+            passed -= np.append(latest, entropy[:-1])[: len(ids)]
+        starts: NDArray[np.bool_] = (passed > self.number) | is_bos | is_first
+        return starts.view(np.uint8)
 
     def begins(self, prefix: bytes) -> bool:
         """See `Rule.begins`."""
-        return not prefix or self.table.entropy(prefix) > self.threshold
+        return not prefix or self.table.entropy(prefix) > self.number
 
 
 @dataclass(frozen=True)
 class Monotonic(Entropy):
-    """Where the entropy is more than `threshold` units over that of the byte before (BLT's approximate
+    """Where the entropy is more than `number` units over that of the byte before (BLT's approximate
     monotonicity)."""
 
     kind = "monotonic"
@@ -125,33 +136,22 @@ class Monotonic(Entropy):
 
     def begins(self, prefix: bytes) -> bool:
         """See `Rule.begins`."""
-        return not prefix or self.table.entropy(prefix) - self.table.entropy(prefix[:-1]) > self.threshold
+        return not prefix or self.table.entropy(prefix) - self.table.entropy(prefix[:-1]) > self.number
 
 
 @dataclass(frozen=True)
-class TopK(Rule):
-    """Before the `percent` of a document's bytes that have the highest entropy, earlier ones first where
-    they are equal. It looks ahead: for analysis only."""
+class TopK(_Tabled):
+    """Before the `number` percent of a document's bytes that have the highest entropy, earlier ones first
+    where they are equal. It looks ahead: for analysis only."""
 
-    table: EntropyTable
-    percent: int
     kind = "topk"
+    number_name = "percent"
     causal = False
 
     @property
     def text(self) -> str:
         """See `Rule.text`."""
-        return f"topk:{self.percent}"
-
-    @property
-    def parameters(self) -> dict[str, int]:
-        """See `Rule.parameters`."""
-        return {"percent": self.percent, **self.table.parameters}
-
-    @property
-    def tables(self) -> bytes:
-        """See `Rule.tables`."""
-        return self.table.entropies.tobytes()
+        return f"topk:{self.number}"
 
     def starts(self, ids: NDArray[np.uint16], state: State) -> NDArray[np.uint8]:
         """As `Rule.starts`, but `ids` must be whole documents: a boundary depends on all of one."""
@@ -159,7 +159,7 @@ class TopK(Rule):
         starts = np.zeros(len(ids), np.uint8)
         bounds = np.append(np.flatnonzero(ids == self.bos), len(ids))
         for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            count = -(-self.percent * (end - begin - 1) // 100)
+            count = -(-self.number * (end - begin - 1) // 100)
             highest = np.argsort(-entropies[begin + 1 : end].astype(np.int16), kind="stable")[:count]
             starts[begin + 1 + highest] = 1
             starts[begin : begin + 2] = 1
@@ -172,5 +172,5 @@ class TopK(Rule):
     def starts_reference(self, document: bytes) -> list[int]:
         """See `Rule.starts_reference`; of the whole document."""
         order = sorted(range(len(document)), key=lambda t: (-self.table.entropy(document[:t]), t))
-        chosen = {0, *order[: -(-self.percent * len(document) // 100)]}
+        chosen = {0, *order[: -(-self.number * len(document) // 100)]}
         return [1, *(int(t in chosen) for t in range(len(document)))]

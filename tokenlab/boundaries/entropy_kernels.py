@@ -1,4 +1,4 @@
-"""Next-byte entropies from the hashed table, and patch starts by them, over a stream of ids.
+"""Next-byte entropies from the hashed table, over a stream of ids.
 
 `ids`, `bos` and `state` as in `rule_kernels.py`. `table`: uint8[orders, 2^bits], entropies in units of
 1/31 bit, 255 where the order does not know; `order0`: that of no context.
@@ -9,21 +9,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenlab.boundaries.entropy import BYTE_PRIME, ORDER_PRIME, UNKNOWN
 from tokenlab.boundaries.state import ENTROPY, HISTORY, POSITION
 from tokenlab.jit import inlined, kernel
 from tokenlab.segment.byte import FIRST_BYTE
 
-_BYTE_PRIME = 0x9E3779B97F4A7C15
-_ORDER_PRIME = 0xD1B54A32D192ED03
 _MASK64 = 0xFFFFFFFFFFFFFFFF
-UNKNOWN = 255
 
 
 @inlined
 def slot(history: int, order: int, bits: int) -> int:
     """Where a table of 2^bits has the last `order` bytes of a history."""
     key = history & (np.uint64(_MASK64) >> np.uint64(64 - 8 * order))
-    mixed = key * np.uint64(_BYTE_PRIME) + np.uint64(order) * np.uint64(_ORDER_PRIME)
+    mixed = key * np.uint64(BYTE_PRIME) + np.uint64(order) * np.uint64(ORDER_PRIME)
     return np.int64(mixed >> np.uint64(64 - bits))
 
 
@@ -67,37 +65,3 @@ def entropies(
     state[HISTORY] = history
     state[ENTROPY] = latest
     return out
-
-
-@kernel
-def entropy_starts(
-    ids: NDArray[np.uint16],
-    bos: int,
-    state: NDArray[np.uint64],
-    table: NDArray[np.uint8],
-    bits: int,
-    order0: int,
-    threshold: int,
-    rising: int,
-) -> NDArray[np.uint8]:
-    """Where the entropy, or if `rising` is 1 its rise since the byte before, passes `threshold`; uint8."""
-    starts = np.empty(len(ids), np.uint8)
-    position = np.int64(state[POSITION])
-    history = state[HISTORY]
-    latest = np.int64(state[ENTROPY])
-    for i in range(len(ids)):
-        if ids[i] == bos:
-            starts[i] = 1
-            position = np.int64(0)
-            history = np.uint64(0)
-            latest = np.int64(0)
-            continue
-        entropy = _entropy(history, position, table, bits, order0)
-        starts[i] = (position == 0) | (entropy - rising * latest > threshold)
-        latest = entropy
-        position += 1
-        history = (history << np.uint64(8)) | np.uint64((ids[i] - FIRST_BYTE) & 0xFF)
-    state[POSITION] = position
-    state[HISTORY] = history
-    state[ENTROPY] = latest
-    return starts

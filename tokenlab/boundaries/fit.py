@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tokenlab.boundaries.entropy import UNITS, UNKNOWN, Entropy, EntropyTable, Monotonic, TopK, to_units
 from tokenlab.boundaries.request import RuleRequest
 from tokenlab.boundaries.rule import Rule
-from tokenlab.boundaries.simple import Fixed, Space
 from tokenlab.boundaries.state import new_state
 from tokenlab.boundaries.table2 import Table2
+from tokenlab.boundaries.unfitted import Fixed, Space
 from tokenlab.errors import InputError
 from tokenlab.segment.byte import FIRST_BYTE
 

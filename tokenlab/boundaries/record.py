@@ -6,15 +6,11 @@ import numpy as np
 
 from tokenlab.boundaries.entropy import MAX_ORDER, Entropy, EntropyTable, Monotonic, TopK
 from tokenlab.boundaries.rule import Rule
-from tokenlab.boundaries.simple import Fixed, Space
 from tokenlab.boundaries.table2 import TABLE_BYTES, Table2
+from tokenlab.boundaries.unfitted import Fixed, Space
 from tokenlab.errors import InputError
 
-_OVER_ENTROPY = {
-    "entropy": ("threshold", Entropy),
-    "monotonic": ("threshold", Monotonic),
-    "topk": ("percent", TopK),
-}
+_OVER_ENTROPY = {rule.kind: rule for rule in (Entropy, Monotonic, TopK)}
 
 
 def read_rule(kind: str, parameters: dict[str, int], tables: bytes) -> Rule:
@@ -40,9 +36,12 @@ def _read(kind: str, parameters: dict[str, int], tables: np.ndarray[tuple[int], 
             raise ValueError(f"the table has {len(tables):,} bytes, not {TABLE_BYTES:,}")
         return Table2(tables)
     if kind in _OVER_ENTROPY:
-        name, rule = _OVER_ENTROPY[kind]
+        rule = _OVER_ENTROPY[kind]
         orders, bits = parameters["orders"], parameters["bits"]
         if not (1 <= orders <= MAX_ORDER and 1 <= bits <= 32 and len(tables) == orders << bits):
             raise ValueError(f"{len(tables):,} bytes are no table of {orders} orders of 2^{bits} entropies")
-        return rule(EntropyTable(tables.reshape(orders, 1 << bits), parameters["order0"]), parameters[name])
+        return rule(
+            EntropyTable(tables.reshape(orders, 1 << bits), parameters["order0"]),
+            parameters[rule.number_name],
+        )
     raise ValueError("no such kind")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
 from tokenlab.cli.app import Docs, Html, Json, SplitName, TextField, app, show, typed_command
+
+Result = TypeVar("Result")
 
 
 class View(StrEnum):
@@ -100,8 +103,7 @@ def inspect(
     from tokenlab.inspection import InspectOptions, run_inspection
     from tokenlab.report.inspection import closing_text, print_inspection
     from tokenlab.report.inspection_page import inspection_page
-    from tokenlab.report.page import require_folder, write_page
-    from tokenlab.report.plain import to_json
+    from tokenlab.report.page import require_folder
     from tokenlab.terminal import stderr_progress
 
     require_folder(html)
@@ -117,14 +119,7 @@ def inspect(
         tokenizers=tuple(tokenizer or ()),
     )
     result = run_inspection(options, stderr_progress())
-    if json:
-        show(to_json(result))
-    elif html is None or view is not None:
-        print_inspection(result, view.value if view else None)
-    else:
-        show(closing_text(result))
-    if html is not None:
-        write_page(html, inspection_page(result, typed_command()))
+    _give(result, print_inspection, closing_text, inspection_page, view, html, json=json)
 
 
 def _inspect_patches(
@@ -139,10 +134,9 @@ def _inspect_patches(
     json: bool,
 ) -> None:
     from tokenlab.inspection import PatchOptions, inspect_patches
-    from tokenlab.report.page import require_folder, write_page
+    from tokenlab.report.page import require_folder
     from tokenlab.report.patches import closing_text, print_patches
     from tokenlab.report.patches_page import patches_page
-    from tokenlab.report.plain import to_json
 
     require_folder(html)
     result = inspect_patches(
@@ -155,11 +149,28 @@ def _inspect_patches(
             rule=rule,
         )
     )
+    _give(result, print_patches, closing_text, patches_page, view, html, json=json)
+
+
+def _give(
+    result: Result,
+    print_view: Callable[[Result, Literal["flow", "table"] | None], None],
+    closing_text: Callable[[Result], str],
+    make_page: Callable[[Result, str], str],
+    view: View | None,
+    html: Path | None,
+    *,
+    json: bool,
+) -> None:
+    """The result as it was asked for: JSON, text, or with a page its totals only."""
+    from tokenlab.report.page import write_page
+    from tokenlab.report.plain import to_json
+
     if json:
         show(to_json(result))
     elif html is None or view is not None:
-        print_patches(result, view.value if view else None)
+        print_view(result, view.value if view else None)
     else:
         show(closing_text(result))
     if html is not None:
-        write_page(html, patches_page(result, typed_command()))
+        write_page(html, make_page(result, typed_command()))

@@ -95,8 +95,11 @@ class _Text:
     def add(self, token: dict[str, Any]) -> str:
         """What another token lets be shown."""
         self.tokens.append(token)
-        known = self._read_back()
-        more = known[len(self._bytes) :] if known.startswith(self._bytes) else b""
+        if self._scheme.operators:
+            known = self._read_back()
+            more = known[len(self._bytes) :] if known.startswith(self._bytes) else b""
+        else:  # then an id's spelling is its source, be it whole UTF-8 or not
+            more = self._scheme.segmenter.token_bytes[token["id"]].tobytes()
         self._bytes += more
         if len(self.tokens) == self._given:
             self._start = len(self._bytes)
@@ -119,18 +122,10 @@ class _Text:
 
     def _read_back(self) -> bytes:
         """The source of the ids so far; what is known of it where they end amid a mark."""
-        import numpy as np
-
         from tokenlab.errors import DecodingError
-        from tokenlab.ragged import Ragged
-        from tokenlab.segment.spelling import spell
 
-        ids = [token["id"] for token in self.tokens]
-        if not self._scheme.operators:  # then the spelling is the source, be it whole UTF-8 or not
-            rows = Ragged.from_rows([ids], np.uint32)
-            return bytes(spell(rows, self._scheme.segmenter.token_bytes).tobytes()[0])
         try:
-            return bytes(self._scheme.decode(ids))
+            return bytes(self._scheme.decode([token["id"] for token in self.tokens]))
         except DecodingError:
             return self._bytes
 

@@ -12,15 +12,15 @@ Compare: Uzan et al. 2024, "Greed is All You Need" (arXiv 2403.01289), least tok
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenlab.ragged import Ragged
-from tokenlab.segment.sentencepiece import SentencePieceSegmenter, train_sentencepiece
+from tokenlab.segment.sentencepiece import SentencePieceSegmenter
 from tokenlab.segment.sentencepiece_model import PieceKind
 from tokenlab.segment.word_cache import WordCache
+from tokenlab_example_schemes.bpe_stage import BpeStage, open_stage
 
 
 class MinTokens:
@@ -31,24 +31,15 @@ class MinTokens:
 
     def __init__(self, *, split_digits: bool = True, character_coverage: float = 0.999) -> None:
         self.split_digits = split_digits
-        self.character_coverage = character_coverage
+        self._stage = BpeStage(split_digits=split_digits, character_coverage=character_coverage)
 
     def train(self, text: Ragged, *, vocab_size: int, markers: tuple[str, ...]) -> bytes:
         """A SentencePiece BPE model."""
-        parameters: dict[str, Any] = {
-            "model_type": "bpe",
-            "split_digits": self.split_digits,
-            "character_coverage": self.character_coverage,
-        }
-        return train_sentencepiece(
-            text.tobytes(), vocab_size=vocab_size, markers=markers, parameters=parameters
-        )
+        return self._stage.train(text, vocab_size=vocab_size, markers=markers)
 
     def open(self, vocabulary: bytes, *, markers: tuple[str, ...]) -> MinTokensVocabulary:
         """A SentencePiece model that is lossless and holds the markers. Raises InputError."""
-        model = SentencePieceSegmenter(vocabulary)
-        model.require_lossless(markers)
-        return MinTokensVocabulary(model)
+        return MinTokensVocabulary(open_stage(vocabulary, markers))
 
 
 class MinTokensVocabulary:

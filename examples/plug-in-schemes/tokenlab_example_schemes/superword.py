@@ -21,14 +21,14 @@ import binascii
 import json
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenlab.ragged import Ragged
-from tokenlab.segment.sentencepiece import SentencePieceSegmenter, train_sentencepiece
+from tokenlab.segment.sentencepiece import SentencePieceSegmenter
 from tokenlab.segment.sentencepiece_model import PieceKind
+from tokenlab_example_schemes.bpe_stage import BpeStage, open_stage
 
 FORMAT = "tokenlab-superword"
 
@@ -53,17 +53,12 @@ class Superword:
             raise ValueError(f"words = {words}; a superword has two at least")
         self.first_stage, self.words = first_stage, words
         self.split_digits = split_digits
-        self.character_coverage = character_coverage
+        self._stage = BpeStage(split_digits=split_digits, character_coverage=character_coverage)
 
     def train(self, text: Ragged, *, vocab_size: int, markers: tuple[str, ...]) -> bytes:
         """Both stages. Raises ValueError for a text of too few pairs, InputError as SentencePiece does."""
-        parameters: dict[str, Any] = {
-            "model_type": "bpe",
-            "split_digits": self.split_digits,
-            "character_coverage": self.character_coverage,
-        }
         size = round(self.first_stage * vocab_size)
-        data = train_sentencepiece(text.tobytes(), vocab_size=size, markers=markers, parameters=parameters)
+        data = self._stage.train(text, vocab_size=size, markers=markers)
         stage = SentencePieceSegmenter(data)
         merges = train_merges(stage, stage.split(text), vocab_size - size, self.words)
         if len(merges) < vocab_size - size:
@@ -84,8 +79,7 @@ class Superword:
             merges = np.array(content["merges"], np.int64).reshape(-1, 2)
         except (ValueError, KeyError, TypeError, OverflowError, binascii.Error) as error:
             raise ValueError(f"the vocabulary is no {FORMAT} file: {error}") from error
-        stage = SentencePieceSegmenter(data)
-        stage.require_lossless(markers)
+        stage = open_stage(data, markers)
         made = stage.vocab_size + np.arange(len(merges))[:, None]
         if ((merges < 0) | (merges >= made)).any():
             raise ValueError("the vocabulary is damaged: a merge names an id that is not made before it")

@@ -138,22 +138,14 @@ def train(
     size = np.ones(first + count, np.int64)
     plain[:first], spaced[:first] = plain_pieces, spaced_pieces
     token = ids.astype(np.int64)
-    left = np.arange(len(ids)) - 1
-    right = np.arange(len(ids)) + 1
-    for d in range(len(offsets) - 1):
-        if offsets[d + 1] > offsets[d]:
-            left[offsets[d]] = right[offsets[d + 1] - 1] = -1
-    keys = np.full(1 << 16, EMPTY, np.int64)
-    values = np.zeros((len(keys), 2), np.int64)
-    used = entries = 0
+    left, right = _neighbours(len(ids), offsets)
+    keys, values = np.full(1 << 16, EMPTY, np.int64), np.zeros((1 << 16, 2), np.int64)
     place, before = np.empty(1 << 16, np.int64), np.empty(1 << 16, np.int64)
+    used = entries = 0
     for i in range(len(ids)):
         j = right[i]
-        if j >= 0 and plain[token[i]] and plain[token[j]] and spaced[token[j]] and words >= 2:
-            if 2 * used >= len(keys):
-                keys, values = _grown(keys, values)
-            if entries == len(place):
-                place, before = _longer(place), _longer(before)
+        if j >= 0 and _allowed(token[i], token[j], plain, spaced, size, words):
+            keys, values, place, before = _with_room(keys, values, used, place, before, entries)
             used += _add(keys, values, token[i] << 32 | token[j], i, entries, place, before)
             entries += 1
     merges = np.empty((count, 2), np.int64)
@@ -166,31 +158,81 @@ def train(
         merges[n, 0], merges[n, 1] = a, b
         spaced[made], size[made] = spaced[a], size[a] + size[b]
         for i in _places(values[best, 1], place, before):
-            j = right[i]
-            if token[i] != a or j < 0 or token[j] != b:
+            if right[i] < 0 or token[i] != a or token[right[i]] != b:
                 continue
-            h, k = left[i], right[j]
-            if h >= 0:
-                _remove(keys, values, token[h] << 32 | a)
-            if k >= 0:
-                _remove(keys, values, b << 32 | token[k])
-            _remove(keys, values, a << 32 | b)
-            token[i], token[j] = made, -1
-            right[i] = k
-            if k >= 0:
-                left[k] = i
-            while 2 * (used + 2) >= len(keys):
-                keys, values = _grown(keys, values)
-            if entries + 2 > len(place):
-                place, before = _longer(place), _longer(before)
+            h, k = _join(keys, values, token, left, right, i, made)
+            keys, values, place, before = _with_room(keys, values, used, place, before, entries)
             for at, to in ((h, i), (i, k)):
-                if at < 0 or to < 0:
-                    continue
-                s, t = token[at], token[to]
-                if plain[s] and spaced[t] and plain[t] and size[s] + size[t] <= words:
-                    used += _add(keys, values, s << 32 | t, at, entries, place, before)
+                if at >= 0 and to >= 0 and _allowed(token[at], token[to], plain, spaced, size, words):
+                    used += _add(keys, values, token[at] << 32 | token[to], at, entries, place, before)
                     entries += 1
     return merges
+
+
+@kernel
+def _neighbours(count: int, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places on the left and on the right of each."""
+    left, right = np.arange(count) - 1, np.arange(count) + 1
+    for d in range(len(offsets) - 1):
+        if offsets[d + 1] > offsets[d]:
+            left[offsets[d]] = right[offsets[d + 1] - 1] = -1
+    return left, right
+
+
+@kernel
+def _allowed(
+    left: int,
+    right: int,
+    plain: NDArray[np.bool_],
+    spaced: NDArray[np.bool_],
+    size: NDArray[np.int64],
+    words: int,
+) -> bool:
+    """Whether two tokens may be merged."""
+    return plain[left] and plain[right] and spaced[right] and size[left] + size[right] <= words
+
+
+@kernel
+def _join(
+    keys: NDArray[np.int64],
+    values: NDArray[np.int64],
+    token: NDArray[np.int64],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    i: int,
+    made: int,
+) -> tuple[int, int]:
+    """Make one token of those at a place and behind it; the places of its new neighbours. Pairs that are
+    no more are counted down."""
+    j = right[i]
+    h, k = left[i], right[j]
+    if h >= 0:
+        _remove(keys, values, token[h] << 32 | token[i])
+    if k >= 0:
+        _remove(keys, values, token[j] << 32 | token[k])
+    _remove(keys, values, token[i] << 32 | token[j])
+    token[i], token[j] = made, -1
+    right[i] = k
+    if k >= 0:
+        left[k] = i
+    return h, k
+
+
+@kernel
+def _with_room(
+    keys: NDArray[np.int64],
+    values: NDArray[np.int64],
+    used: int,
+    place: NDArray[np.int64],
+    before: NDArray[np.int64],
+    entries: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The table and the lists, with room for two pairs more."""
+    while 2 * (used + 2) >= len(keys):
+        keys, values = _grown(keys, values)
+    if entries + 2 > len(place):
+        place, before = _longer(place), _longer(before)
+    return keys, values, place, before
 
 
 @kernel
