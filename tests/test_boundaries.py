@@ -21,6 +21,7 @@ from tokenlab.boundaries import (
     Monotonic,
     Space,
     Table2,
+    TokenEnds,
     TopK,
     as_ids,
     fit_rule,
@@ -34,6 +35,7 @@ from tokenlab.boundaries.fit import fit_entropy_table
 from tokenlab.boundaries.request import BYTES_PER_PATCH, RULES
 from tokenlab.corpus import open_corpus
 from tokenlab.errors import InputError
+from tokenlab.segment.byte_level import train_byte_level
 
 RANDOM = np.random.default_rng(9)
 
@@ -82,8 +84,24 @@ def test_topk_is_that_of_its_slow_twin(documents, percent):
     assert rule.starts(ids, new_state()).tolist() == expected
 
 
-def test_topk_looks_ahead():
-    rule = TopK(_table(2, 8, 0), 20)
+def _token_ends() -> TokenEnds:
+    texts = ["balloons over the fairgrounds, seen by all".encode(), "né é 你好 你好 ▁".encode()] * 4
+    return TokenEnds(train_byte_level(texts, vocab_size=290, split="cl100k"))
+
+
+@given(documents=st.lists(st.text(max_size=30) | st.sampled_from(["", "the balloons, né 你好"])))
+@settings(max_examples=60)
+def test_token_ends_are_those_of_their_slow_twin(documents):
+    rule = _token_ends()
+    ids = np.concatenate([np.zeros(0, np.uint16), *(as_ids(text.encode()) for text in documents)])
+    expected = [bit for text in documents for bit in rule.starts_reference(text.encode())]
+    assert rule.starts(ids, new_state()).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "rule", [TopK(_table(2, 8, 0), 20), _token_ends()], ids=lambda rule: rule.kind
+)
+def test_a_rule_that_looks_ahead_differs_on_prefixes(rule):
     document = b"A balloon over the fairgrounds, seen by all."
     whole = rule.starts_reference(document)
     assert any(rule.starts_reference(document[:t]) != whole[: t + 1] for t in range(len(document)))
@@ -95,7 +113,7 @@ def test_space_is_the_rule_of_spacebyte():
     assert bits == [1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0]
 
 
-@pytest.mark.parametrize("rule", [*CAUSAL, TopK(_table(2, 5, 0), 7)], ids=lambda rule: rule.text)
+@pytest.mark.parametrize("rule", [*CAUSAL, TopK(_table(2, 5, 0), 7), _token_ends()], ids=lambda rule: rule.text)
 def test_a_stored_rule_comes_back(rule):
     again = read_rule(rule.kind, rule.parameters, rule.tables)
     assert (again.text, again.sha256, again.tables) == (rule.text, rule.sha256, rule.tables)
@@ -126,7 +144,7 @@ def test_a_record_that_is_no_rule_is_refused(kind, parameters, tables):
 
 
 def test_kinds_are_those_of_the_file_format():
-    assert {*RULES, "bpe"} == set(shards.boundaries.RULES)
+    assert set(RULES) == set(shards.boundaries.RULES)
 
 
 @given(st.integers(-248, 248))
@@ -148,7 +166,8 @@ def test_a_threshold_is_written_so_that_it_is_read_back(units):
         ("entropy:9", "0 to 8 bits"),
         ("topk", "topk:K needs"),
         ("topk:101", "from 1 to 100"),
-        ("bpe", "131 of 159 prefixes"),
+        ("bpe", "bpe:N needs a whole number"),
+        ("bpe:259", "from 260 to 65536"),
     ],
 )
 def test_what_is_no_rule_is_refused_with_the_reason(text, complaint):
@@ -156,7 +175,7 @@ def test_what_is_no_rule_is_refused_with_the_reason(text, complaint):
         parse_rule(text)
 
 
-@pytest.mark.parametrize("text", ["space", "fixed:4", "entropy:1.5", "topk:20"])
+@pytest.mark.parametrize("text", ["space", "fixed:4", "entropy:1.5", "topk:20", "bpe:512"])
 def test_a_target_is_refused_where_there_is_nothing_to_calibrate(text):
     request = parse_rule(text)
     assert target_bytes_per_patch(request, None) is None

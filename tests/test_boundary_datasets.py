@@ -36,6 +36,7 @@ from tokenlab.verification import Verification, verify
 
 SHARD_TOKENS = 30_011
 RULES = ["fixed:5", "space", "table2", "entropy", "monotonic:0.5"]
+LOOK_AHEAD = ["topk:20", "bpe:1024"]
 
 
 def make(output: Path, boundaries: str | None = None, **options: Any) -> BuildReport:
@@ -60,7 +61,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def dataset(rule: str) -> Path:
         if rule not in made:
             made[rule] = tmp_path_factory.mktemp("data") / "out"
-            make(made[rule], rule, analysis_only=rule.startswith("topk"))
+            make(made[rule], rule, analysis_only=rule in LOOK_AHEAD)
         return made[rule]
 
     return dataset
@@ -72,7 +73,7 @@ def entropy(built: Callable[[str], Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(built("entropy"), tmp_path / "entropy"))
 
 
-@pytest.mark.parametrize("rule", [*RULES, "topk:20"])
+@pytest.mark.parametrize("rule", [*RULES, *LOOK_AHEAD])
 def test_bits_are_those_of_the_slow_twin_across_shards(built: Callable[[str], Path], rule: str) -> None:
     dataset = Dataset(built(rule))
     found = read_boundary_rule(dataset.folder, dataset.manifest)
@@ -143,11 +144,11 @@ class Killed(BaseException):
     """As if the process were gone."""
 
 
-@pytest.mark.parametrize("rule", ["entropy", "fixed:7", "topk:10"])
+@pytest.mark.parametrize("rule", ["entropy", "fixed:7", *LOOK_AHEAD])
 def test_a_killed_build_goes_on(
     built: Callable[[str], Path], tmp_path: Path, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = rule.startswith("topk")
+    looks = rule in LOOK_AHEAD
     make(tmp_path / "whole", rule, analysis_only=looks)
     original = build_boundaries.write_boundaries
     for survive in (0, 1, 3, 9):
@@ -334,8 +335,13 @@ def test_a_changed_table_is_two_failures(entropy: Path) -> None:
     assert [verdict.name for verdict in found.verdicts if verdict.holds is False] == ["intact", "causal"]
 
 
-def test_a_rule_that_looks_ahead_fails_with_its_reason(built: Callable[[str], Path]) -> None:
-    assert "so a boundary depends on bytes behind it" in failure_of(verify(built("topk:20"))).message
+@pytest.mark.parametrize(
+    ("rule", "reason"), [("topk:20", "so a boundary depends"), ("bpe:1024", "where a token ends depends")]
+)
+def test_a_rule_that_looks_ahead_fails_with_its_reason(
+    built: Callable[[str], Path], rule: str, reason: str
+) -> None:
+    assert f"{reason} on bytes behind it" in failure_of(verify(built(rule))).message
 
 
 def test_an_export_says_that_boundaries_stay(built: Callable[[str], Path], tmp_path: Path) -> None:
@@ -369,7 +375,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     [
         ({"scheme": "bpe", "boundaries": "space"}, "boundaries are for schemes of one token a byte"),
         ({"scheme": "space-bytes", "boundaries": "fixed:4"}, r"has boundaries of its own \(space\)"),
-        ({"boundaries": "bpe", "analysis_only": True}, "131 of 159 prefixes"),
+        ({"boundaries": "bpe:512"}, "131 of 159 prefixes"),
         ({"boundaries": "space", "analysis_only": True}, "leave it out"),
         ({"bytes_per_patch": 4.0}, "add --boundaries"),
         ({"boundaries": "space", "bytes_per_patch": 4.0}, "no rate to choose"),
@@ -381,6 +387,6 @@ def test_what_is_refused(tmp_path: Path, options: dict[str, Any], complaint: str
 
 
 def test_a_rule_that_looks_ahead_is_refused_with_the_reason(tmp_path: Path) -> None:
-    arguments = ("--scheme", "bytes", "--boundaries", "topk:20", "--output", tmp_path / "out")
+    arguments = ("--scheme", "bytes", "--boundaries", "bpe:1024", "--output", tmp_path / "out")
     assert "for analysis add --analysis-only" in refused("build", *arguments)
     assert not list(tmp_path.iterdir())

@@ -14,6 +14,7 @@ from tokenlab.boundaries.rule import Rule
 from tokenlab.boundaries.state import State, new_state
 from tokenlab.boundaries.stream import as_document, as_ids, as_stream
 from tokenlab.boundaries.table2 import Table2
+from tokenlab.boundaries.token_ends import TokenEnds
 from tokenlab.boundaries.unfitted import Fixed, Space
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Space",
     "State",
     "Table2",
+    "TokenEnds",
     "TopK",
     "as_document",
     "as_ids",

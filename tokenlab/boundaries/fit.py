@@ -3,7 +3,7 @@
 The text is one stream of ids, the beginning of the training documents. `table2` counts the bytes behind each
 pair; `entropy`, `monotonic` and `topk` count those behind 1 … ORDERS bytes in hashed tables, all but the last
 eighth of the text, on which θ or δ is then calibrated: contexts that the counted text has and other text
-lacks would make the rate on it another.
+lacks would make the rate on it another. `bpe` trains a byte-level BPE on the documents of the text.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from tokenlab.boundaries.entropy import UNITS, UNKNOWN, Entropy, EntropyTable, M
 from tokenlab.boundaries.request import RuleRequest
 from tokenlab.boundaries.rule import Rule
 from tokenlab.boundaries.state import new_state
+from tokenlab.boundaries.stream import as_document
 from tokenlab.boundaries.table2 import Table2
+from tokenlab.boundaries.token_ends import SPLIT, TokenEnds
 from tokenlab.boundaries.unfitted import Fixed, Space
 from tokenlab.errors import InputError
 from tokenlab.segment.byte import FIRST_BYTE
+from tokenlab.segment.byte_level import train_byte_level
 
 SAMPLE_TOKENS = 1 << 25
 """Tokens that a rule is fitted on, at most."""
@@ -36,7 +39,7 @@ def fit_rule(request: RuleRequest, target: float | None, ids: _Ids) -> Rule:
     """The rule, fitted on `ids` (uint16, a stream that begins with a BOS; unused where nothing is fitted).
 
     `target`: bytes a patch, as `target_bytes_per_patch` gives them. Raises InputError for a text without
-    two bytes in a row.
+    two bytes in a row, or too short for as many tokens.
     """
     number = request.number
     if request.kind == "fixed":
@@ -47,6 +50,8 @@ def fit_rule(request: RuleRequest, target: float | None, ids: _Ids) -> Rule:
         raise InputError("the training documents have no text to fit the boundaries on")
     if request.kind == "table2":
         return _fit_table2(ids, _given(target))
+    if request.kind == "bpe":
+        return _fit_bpe(ids, _whole(number))
     counted = ids[: max(len(ids) - len(ids) // 8, 3)]
     table = fit_entropy_table(counted)
     if request.kind == "topk":
@@ -76,6 +81,14 @@ def fit_entropy_table(ids: _Ids, orders: int = ORDERS, bits: int = BITS) -> Entr
         below, entropy = fit_kernels.interpolate(counts, lower, below, LEAST)
         rows.append(_quantised(entropy))
     return EntropyTable(np.stack(rows), order0)
+
+
+def _fit_bpe(ids: _Ids, vocab_size: int) -> TokenEnds:
+    """The tokens of a vocabulary trained on the documents."""
+    documents = np.split(ids, np.flatnonzero(ids == Rule.bos)[1:])
+    # The last one may end within a character.
+    texts = (as_document(document[1:]).decode(errors="ignore").encode() for document in documents)
+    return TokenEnds(train_byte_level(texts, vocab_size=vocab_size, split=SPLIT))
 
 
 def _fit_table2(ids: _Ids, target: float) -> Table2:

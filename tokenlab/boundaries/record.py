@@ -7,6 +7,7 @@ import numpy as np
 from tokenlab.boundaries.entropy import MAX_ORDER, Entropy, EntropyTable, Monotonic, TopK
 from tokenlab.boundaries.rule import Rule
 from tokenlab.boundaries.table2 import TABLE_BYTES, Table2
+from tokenlab.boundaries.token_ends import TokenEnds
 from tokenlab.boundaries.unfitted import Fixed, Space
 from tokenlab.errors import InputError
 
@@ -17,7 +18,7 @@ def read_rule(kind: str, parameters: dict[str, int], tables: bytes) -> Rule:
     """The rule of a record. Raises InputError when its parts do not fit together."""
     try:
         rule = _read(kind, parameters, np.frombuffer(tables, np.uint8))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, InputError) as error:
         raise InputError(f"boundaries of kind {kind!r} with {parameters}: {error}") from error
     if rule.parameters != parameters or rule.tables != tables:
         raise InputError(f"boundaries of kind {kind!r} with {parameters}: there is more than the kind needs")
@@ -35,6 +36,8 @@ def _read(kind: str, parameters: dict[str, int], tables: np.ndarray[tuple[int], 
         if len(tables) != TABLE_BYTES:
             raise ValueError(f"the table has {len(tables):,} bytes, not {TABLE_BYTES:,}")
         return Table2(tables)
+    if kind == "bpe":
+        return TokenEnds(tables.tobytes())
     if kind in _OVER_ENTROPY:
         rule = _OVER_ENTROPY[kind]
         orders, bits = parameters["orders"], parameters["bits"]

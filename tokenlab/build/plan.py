@@ -144,7 +144,7 @@ def _check_boundaries(spec: SchemeSpec, options: BuildOptions) -> None:
             "of what it is to predict; for analysis add --analysis-only (`train` will not read the dataset)"
         )
     if options.analysis_only and (request is None or request.causal):
-        raise InputError("--analysis-only is for boundaries that look ahead (topk:K); leave it out")
+        raise InputError("--analysis-only is for boundaries that look ahead (topk:K, bpe:N); leave it out")
 
 
 def _resolve_split(options: BuildOptions) -> int:
