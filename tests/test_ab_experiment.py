@@ -24,7 +24,7 @@ from tests.ab_case import ab_datasets
 from tests.command import refused, tokenlab
 from tests.trainer_case import tiny_run
 from tokenlab.ab.controls import check_mutation, mutate_sidecar, permute_ids
-from tokenlab.ab.datasets import manifest_sha256, read_verdict
+from tokenlab.ab.datasets import dataset_of, manifest_sha256, read_verdict, verify_dataset
 from tokenlab.ab.experiment import Experiment
 from tokenlab.ab.launch import interrupt_all
 from tokenlab.ab.plan import make_plan, read_plan
@@ -131,6 +131,20 @@ def test_an_experiment_is_reported(killed: tuple[Path, str], tmp_path: Path) -> 
     runs = sorted(folder.glob("runs/bytes/bytes/seed-?"))
     assert "is no experiment" in refused("report", *runs, "--confirm")
     assert tokenlab("report", *runs).returncode == 0
+
+
+def test_a_relative_dataset_is_found_from_elsewhere(
+    ab_datasets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = ab_datasets["bytes"]
+    monkeypatch.chdir(dataset.parent)
+    arms = [{"name": name, "dataset": dataset.name} for name in ("one", "other")]
+    plan = make_plan({"arms": arms, "preset": "nano"})
+    arm = plan.arms[0]
+    assert dataset_of(tmp_path, arm) == Path(dataset.name)
+    verify_dataset(tmp_path, arm.name, dataset_of(tmp_path, arm), plan, Progress())
+    monkeypatch.chdir(tmp_path)
+    assert dataset_of(tmp_path, arm) == dataset
 
 
 def test_arms_see_the_same_text(killed: tuple[Path, str]) -> None:

@@ -85,7 +85,7 @@ def test_topk_is_that_of_its_slow_twin(documents, percent):
 
 
 def _token_ends() -> TokenEnds:
-    texts = ["balloons over the fairgrounds, seen by all".encode(), "né é 你好 你好 ▁".encode()] * 4
+    texts = [b"balloons over the fairgrounds, seen by all", "né é 你好 你好 ▁".encode()] * 4
     return TokenEnds(train_byte_level(texts, vocab_size=290, split="cl100k"))
 
 
@@ -98,9 +98,7 @@ def test_token_ends_are_those_of_their_slow_twin(documents):
     assert rule.starts(ids, new_state()).tolist() == expected
 
 
-@pytest.mark.parametrize(
-    "rule", [TopK(_table(2, 8, 0), 20), _token_ends()], ids=lambda rule: rule.kind
-)
+@pytest.mark.parametrize("rule", [TopK(_table(2, 8, 0), 20), _token_ends()], ids=lambda rule: rule.kind)
 def test_a_rule_that_looks_ahead_differs_on_prefixes(rule):
     document = b"A balloon over the fairgrounds, seen by all."
     whole = rule.starts_reference(document)
@@ -113,7 +111,9 @@ def test_space_is_the_rule_of_spacebyte():
     assert bits == [1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0]
 
 
-@pytest.mark.parametrize("rule", [*CAUSAL, TopK(_table(2, 5, 0), 7), _token_ends()], ids=lambda rule: rule.text)
+@pytest.mark.parametrize(
+    "rule", [*CAUSAL, TopK(_table(2, 5, 0), 7), _token_ends()], ids=lambda rule: rule.text
+)
 def test_a_stored_rule_comes_back(rule):
     again = read_rule(rule.kind, rule.parameters, rule.tables)
     assert (again.text, again.sha256, again.tables) == (rule.text, rule.sha256, rule.tables)

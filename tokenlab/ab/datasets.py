@@ -23,11 +23,13 @@ from tokenlab.verification import verify
 
 
 class StoredVerdict(msgspec.Struct, frozen=True):
-    """As much of a stored verdict as decides."""
+    """As much of a stored verdict as decides. `folder` is where the dataset was, absolute (empty: not
+    recorded)."""
 
     manifest_sha256: str
     verdict: str
     verdicts: list[dict[str, Any]]
+    folder: str = ""
 
     @property
     def failure(self) -> str:
@@ -40,8 +42,12 @@ class StoredVerdict(msgspec.Struct, frozen=True):
 
 
 def dataset_of(folder: Path, arm: ArmPlan) -> Path:
-    """Where an arm's dataset is, or will be."""
-    return Path(arm.dataset) if arm.dataset is not None else folder / "datasets" / arm.name
+    """Where an arm's dataset is, or will be. A plan's relative path starts here, or where it was verified."""
+    if arm.dataset is None:
+        return folder / "datasets" / arm.name
+    here = Path(arm.dataset)
+    stored = None if (here / MANIFEST_FILE).exists() else read_verdict(folder, arm.name)
+    return Path(stored.folder) if stored is not None and stored.folder else here
 
 
 def manifest_sha256(dataset: Path) -> str:
@@ -96,7 +102,7 @@ def verify_dataset(folder: Path, name: str, dataset: Path, plan: Plan, progress:
         text_field=plan.text_field if plan.input is not None else None,
         progress=progress,
     )
-    record = {"manifest_sha256": digest} | msgspec.to_builtins(result)
+    record = {"manifest_sha256": digest, "folder": str(dataset.resolve())} | msgspec.to_builtins(result)
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as file:
         file.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")

@@ -58,7 +58,7 @@ class TokenEnds(Rule):
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
         text = Ragged((ids[~is_bos] - np.uint16(FIRST_BYTE)).astype(np.uint8), offsets)
         _, ends = self._segmenter.split_with_ends(text)
-        starts = is_bos.astype(np.uint8)
+        starts: NDArray[np.uint8] = is_bos.astype(np.uint8)
         starts[begins[lengths > 0] + 1] = 1
         inner = ends.values < np.repeat(lengths, ends.lengths)
         starts[(np.repeat(begins, ends.lengths) + 1 + ends.values)[inner]] = 1

@@ -87,7 +87,7 @@ def build(
         bool,
         typer.Option(
             "--analysis-only",
-            help="Allow boundaries that look ahead (`topk:K` percent of bytes, `bpe:N` ids); `verify` rejects them.",
+            help="Allow boundaries that look ahead (`topk:K` percent, `bpe:N` ids); `verify` rejects them.",
         ),
     ] = False,
     text_field: InputTextField = "text",
