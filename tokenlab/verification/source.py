@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,13 +96,13 @@ class SourceDocuments:
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items; a thread makes the next one while the last is looked at. The threads take turns with
+    """The items; a thread makes the next two while the last is looked at. The threads take turns with
     the interpreter lock, and hold it for a fifth of their time."""
     with ThreadPoolExecutor(1, "read-ahead") as pool:
         ended = object()
-        pending: Future[Any] = pool.submit(next, items, ended)
-        while (item := pending.result()) is not ended:
-            pending = pool.submit(next, items, ended)
+        pending: deque[Future[Any]] = deque(pool.submit(next, items, ended) for _ in range(2))
+        while (item := pending.popleft().result()) is not ended:
+            pending.append(pool.submit(next, items, ended))
             yield item
 
 

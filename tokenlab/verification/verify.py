@@ -16,7 +16,7 @@ from tokenlab.manifest import SPLITS, Manifest, read_manifest
 from tokenlab.progress import Progress
 from tokenlab.verification.boundaries import BoundaryCheck, has_boundaries
 from tokenlab.verification.documents import SplitCheck, Tallies, decode
-from tokenlab.verification.files import check_files
+from tokenlab.verification.files import FileCheck
 from tokenlab.verification.source import SourceDocuments, ahead, open_source
 from tokenlab.verification.tally import Tally
 
@@ -75,21 +75,22 @@ def verify(
     manifest = read_manifest(folder)
     names = [docs] if isinstance(docs, str | Path) else docs
     source = open_source(manifest, [str(name) for name in names], text_field) if names is not None else None
-    intact = check_files(folder, manifest, progress)
     tallies = Tallies()
     _describe(tallies, manifest, source)
     encoder = Tally("encoder", "probe text", "today's backends give the ids of the recorded probe")
     splits: dict[str, SplitTotals] = {}
     notes: list[str] = []
     causal: list[Tally] = []
-    dataset = _open(folder, intact, tallies, encoder)
-    if dataset is not None:
-        notes += _check_encoder(dataset, encoder)
-        boundaries = BoundaryCheck(dataset) if has_boundaries(dataset) else None
-        splits = _check_documents(dataset, tallies, source, boundaries, progress, notes)
-        causal = [boundaries.tally] if boundaries is not None else []
-    elif manifest.boundaries is not None:
-        causal = [Tally("causal", "documents", missing=encoder.missing)]
+    with FileCheck(folder, manifest) as files:
+        dataset = _open(folder, files.tally, tallies, encoder)
+        if dataset is not None:
+            notes += _check_encoder(dataset, encoder)
+            boundaries = BoundaryCheck(dataset) if has_boundaries(dataset) else None
+            splits = _check_documents(dataset, tallies, source, boundaries, progress, notes)
+            causal = [boundaries.tally] if boundaries is not None else []
+        elif manifest.boundaries is not None:
+            causal = [Tally("causal", "documents", missing=encoder.missing)]
+        intact = files.finish(progress)
     verdicts = [tally.verdict() for tally in (intact, *tallies.all(), encoder, *causal)]
     return Verification(
         schema="tokenlab-verification-1",
