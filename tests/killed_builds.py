@@ -2,8 +2,8 @@
 
 A script, because the children are forked and must inherit nothing but tokenlab. It reads
 lines of JSON, [OUT, KILL_AT, FORCE], and for each builds at OUT (KILL_AT 0: to the end), then
-prints a line of JSON: file operations by stage, parts encoded, parts and shards reused,
-whether it was killed.
+prints a line of JSON: file operations by stage, the numbers of those that renamed, parts
+encoded, parts and shards reused, whether it was killed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,15 @@ def build_until(output: Path, kill_at: int, pipe: int, force: bool) -> None:
     counts: dict[str, int] = {}
     stage = ["start"]
     done = 0
+    renames = []
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal done
         if event in EVENTS and str(arguments[0]).startswith(home):
             done += 1
             counts[stage[0]] = counts.get(stage[0], 0) + 1
+            if event == "os.rename":
+                renames.append(done)
             if done == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -58,7 +61,12 @@ def build_until(output: Path, kill_at: int, pipe: int, force: bool) -> None:
     PartEncoder.encode = encoding  # type: ignore[method-assign]
     sys.addaudithook(hook)
     report = build(make_plan(BuildOptions(output=output, force=force, **OPTIONS)))
-    record = {"operations": counts, "parts": report.reused_parts, "shards": report.reused_shards}
+    record = {
+        "operations": counts,
+        "renames": renames,
+        "parts": report.reused_parts,
+        "shards": report.reused_shards,
+    }
     os.write(pipe, b"\n" + json.dumps(record).encode())
 
 

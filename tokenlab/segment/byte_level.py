@@ -197,7 +197,7 @@ def train_byte_level(texts: Iterable[bytes], *, vocab_size: int, split: str) -> 
     if tokenizer.get_vocab_size() != vocab_size:
         most = tokenizer.get_vocab_size()
         raise InputError(
-            f"the text fills at most {most} pieces, not {vocab_size}: ask for {most}, or give more text"
+            f"the text fills at most {most} pieces, not {vocab_size}: give more text, or ask for {most}"
         )
     content = json.loads(tokenizer.to_str())
     merged = {"".join(pair) for pair in content["model"]["merges"]}
