@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,6 +105,34 @@ def test_offsets_of_nothing() -> None:
     assert offsets_of([]).tolist() == [0]
     assert len(Ragged.from_bytes([])) == 0
     assert len(Ragged.from_rows([], np.uint16)) == 0
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_utf8_is_what_python_takes_for_it() -> None:
+    """Every pair of bytes, and longer characters with every second byte and what decides of the others."""
+    edges = (0x7F, 0x80, 0xBF, 0xC0)
+    rows = [bytes(pair) for pair in product(range(256), repeat=2)]
+    rows += [bytes(three) for three in product(range(0xE0, 0xF0), range(256), edges)]
+    rows += [bytes(four) for four in product(range(0xF0, 0xF8), range(256), edges, edges)]
+    valid = [row for row in rows if is_utf8(row)]
+    assert Ragged.from_bytes(valid).first_invalid_utf8() is None
+    for row in rows:
+        if not is_utf8(row):
+            assert Ragged.from_bytes([row]).first_invalid_utf8() == 0
+
+
+@given(st.lists(st.tuples(st.text(max_size=30), st.binary(max_size=2)), max_size=6))
+def test_the_first_row_of_bad_utf8_is_found(pieces: list[tuple[str, bytes]]) -> None:
+    rows = [text.encode() + tail for text, tail in pieces]
+    bad = [row for row, data in enumerate(rows) if not is_utf8(data)]
+    assert Ragged.from_bytes(rows).first_invalid_utf8() == (bad[0] if bad else None)
 
 
 # --- cut maps -----------------------------------------------------------------------------

@@ -424,6 +424,26 @@ def test_ids_spell_and_cover(rows: list[list[int]]) -> None:
 
 
 @settings(max_examples=300)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.data())
+def test_pieces_about_as_wide_as_a_step(row: list[int], data: st.DataObject) -> None:
+    pieces = [b"", b"a", b"\0", b"a\0", b"abcabca", b"abcabcab", b"abcabca\0", b"abcabcabc"]
+    pieces += [b"abcabcabb", b"\xf0\x9f\x98\x80" * 5]
+    ids, token_bytes = Ragged.from_rows([row], np.uint32), Ragged.from_bytes(pieces)
+    right = spell_reference(row, pieces)
+    assert spell(ids, token_bytes).tobytes() == [right]
+    at = data.draw(st.integers(0, len(right) - 1))
+    wrong = data.draw(st.sampled_from([right, right[:at], right[:at] + b"c" + right[at + 1 :], right + b"a"]))
+    try:
+        expected = cover_reference(row, pieces, wrong)
+    except ValueError:
+        with pytest.raises(EncodingError, match="do not spell it"):
+            cover(ids, token_bytes, Ragged.from_bytes([wrong]))
+    else:
+        assert cover(ids, token_bytes, Ragged.from_bytes([wrong])).values.tolist() == expected
+        assert ends(ids, token_bytes).values.tolist() == expected
+
+
+@settings(max_examples=300)
 @given(ids_lists, st.data())
 def test_cover_refuses_what_its_twin_refuses(rows: list[list[int]], data: st.DataObject) -> None:
     right = [b"".join(TOY[i] for i in row if i < len(TOY)) for row in rows]

@@ -109,7 +109,6 @@ def charges_reference(cuts: list[int], ends: list[int]) -> list[int]:
 
 def as_charges(values: NDArray[Any]) -> NDArray[np.uint16]:
     """Charges as they are stored, uint16. Raises OverflowError naming the first index over 65,535."""
-    over = np.flatnonzero(values > MAX_CHARGE)
-    if len(over):
-        raise OverflowError(int(over[0]))
+    if values.max(initial=0) > MAX_CHARGE:
+        raise OverflowError(int(np.flatnonzero(values > MAX_CHARGE)[0]))
     return values.astype(np.uint16)

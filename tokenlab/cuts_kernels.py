@@ -49,9 +49,10 @@ def charge(
         if last > length:
             continue
         base = text_offsets[d] + d
-        previous = np.int32(0) if identity else positions[base]
-        for t in range(start, stop):
-            cut = ends[t] if identity else positions[base + ends[t]]
-            out[t] = cut - previous
+        cuts, reached, charges = positions[base : base + length + 1], ends[start:stop], out[start:stop]
+        previous = np.int32(0) if identity else cuts[0]
+        for t in range(len(reached)):
+            cut = reached[t] if identity else cuts[np.uint64(reached[t])]
+            charges[t] = cut - previous
             previous = cut
     return out, uncovered

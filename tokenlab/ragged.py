@@ -106,29 +106,16 @@ class Ragged:
 
     def first_invalid_utf8(self) -> int | None:
         """The first row of a uint8 batch that is not valid UTF-8, or None."""
-        begins_inside = (self.values[self.offsets[:-1][self.lengths > 0]] & 0xC0) == 0x80
-        try:
-            # Valid put together, and no row begins inside a character: each is valid.
-            self.values.tobytes().decode()
-            if not begins_inside.any():
-                return None
-        except UnicodeDecodeError:
-            pass
-        return next(row for row, data in enumerate(self.tobytes()) if not _is_utf8(data))
+        from tokenlab.utf8_kernels import first_invalid
+
+        row = int(first_invalid(self.values, self.offsets))
+        return row if row >= 0 else None
 
     def tobytes(self) -> list[bytes]:
         """The rows of a uint8 batch as Python bytes."""
         flat = self.values.tobytes()
         bounds = self.offsets.tolist()
         return [flat[a:b] for a, b in pairwise(bounds)]
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def offsets_of(lengths: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tokenlab.eight_bytes import bytes_before, equal_bits, load, not_ascii_bits, store
 from tokenlab.jit import inlined, kernel
+from tokenlab.utf8_kernels import character
 
 _QUOTE, _BACKSLASH, _U = 0x22, 0x5C, 0x75
 
@@ -52,7 +53,7 @@ def unescape(
             if i == stop:
                 break
             if raw[i] != _BACKSLASH:
-                length = _character(raw, i, stop)
+                length = character(raw, i, stop)
                 if length == 0:
                     return out[:0], out_offsets, False
                 for k in range(length):
@@ -77,35 +78,6 @@ def unescape(
             o = _write(out, o, point)
         out_offsets[row + 1] = o
     return out[:o], out_offsets, True
-
-
-@inlined
-def _continues(byte: int) -> bool:
-    return (byte & 0xC0) == 0x80
-
-
-@kernel
-def _character(raw: NDArray[np.uint8], i: int, stop: int) -> int:
-    """Bytes of the character of valid UTF-8, not ASCII, that begins at `i`; 0 if there is none
-    (Unicode 15, table 3-7)."""
-    first = raw[i]
-    if 0xC2 <= first <= 0xDF:
-        return 2 if i + 1 < stop and _continues(raw[i + 1]) else 0
-    if 0xE0 <= first <= 0xEF:
-        if i + 2 >= stop or not _continues(raw[i + 1]) or not _continues(raw[i + 2]):
-            return 0
-        overlong = first == 0xE0 and raw[i + 1] < 0xA0
-        surrogate = first == 0xED and raw[i + 1] > 0x9F
-        return 0 if overlong or surrogate else 3
-    if 0xF0 <= first <= 0xF4:
-        if i + 3 >= stop or not (
-            _continues(raw[i + 1]) and _continues(raw[i + 2]) and _continues(raw[i + 3])
-        ):
-            return 0
-        overlong = first == 0xF0 and raw[i + 1] < 0x90
-        beyond = first == 0xF4 and raw[i + 1] > 0x8F
-        return 0 if overlong or beyond else 4
-    return 0
 
 
 @inlined

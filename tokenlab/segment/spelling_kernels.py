@@ -1,9 +1,9 @@
 """Spelling over a whole batch: the fast twins of `spelling.py`.
 
-Pieces are short and of every length, so a loop over the bytes of a piece costs a wrong guess
-of the processor at its end. Pieces of up to WIDTH bytes are taken in one step instead,
-together with what happens to follow them: too much is compared under a mask, and too much
-that is copied is written over by the next piece. That is twice as fast.
+Pieces are short and of every length, so a loop over the bytes of a piece costs a wrong guess of the
+processor at its end. The first eight bytes of a piece are one integer instead, taken in one step: zeros
+that it ends with are not compared, and those that it writes are written over by the next piece. Nine
+tokens of ten are no longer.
 """
 
 from __future__ import annotations
@@ -13,16 +13,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenlab.jit import inlined, kernel
+from tokenlab.eight_bytes import load, store
+from tokenlab.jit import kernel
 
 WIDTH = 8
-"""Nine tokens of ten are no longer; steps of 16 are slower (560 against 360 MB/s)."""
+ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@inlined
-def _is_wide(bytes_: NDArray[np.uint8], at: int) -> bool:
-    """Whether a step from `at` on stays in the array."""
-    return at + WIDTH <= len(bytes_)
+@kernel
+def _heads(
+    pieces: NDArray[np.uint8], piece_offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """The first eight bytes of every piece, the first one lowest, and the pieces' lengths. Made anew for a
+    batch: 5 ns a piece, where a batch of a million tokens takes 2.4 ms."""
+    count = len(piece_offsets) - 1
+    heads, lengths = np.zeros(count, np.uint64), np.empty(count, np.int32)
+    for piece in range(count):
+        first = piece_offsets[piece]
+        lengths[piece] = piece_offsets[piece + 1] - first
+        for k in range(min(WIDTH, lengths[piece])):
+            heads[piece] |= np.uint64(pieces[first + k]) << np.uint64(8 * k)
+    return heads, lengths
 
 
 @kernel
@@ -35,38 +46,32 @@ def cover(
     text_offsets: NDArray[np.int64],
 ) -> tuple[NDArray[np.int32], int, int]:
     """Returns (ends int32, first document that is not spelled or -1, byte in it)."""
-    ends = np.empty(len(ids), np.int32)
-    vocab_size = len(piece_offsets) - 1
-    masks = np.zeros((WIDTH + 1, WIDTH), np.uint8)
-    for n in range(WIDTH + 1):
-        masks[n, :n] = 0xFF
+    out = np.empty(len(ids), np.int32)
+    heads, lengths = _heads(pieces, piece_offsets)
     for d in range(len(id_offsets) - 1):
-        start, stop = text_offsets[d], text_offsets[d + 1]
-        at = start
-        for t in range(id_offsets[d], id_offsets[d + 1]):
-            token = ids[t]
-            if token >= vocab_size:
-                return ends, d, at - start
-            first = piece_offsets[token]
-            length = piece_offsets[token + 1] - first
-            if length == 0 or at + length > stop:
-                return ends, d, at - start
-            # Unsigned, because numba checks every signed index for being negative.
-            here, there, size = np.uint64(at), np.uint64(first), np.uint64(length)
-            differs = np.uint8(0)
-            if length <= WIDTH and _is_wide(text, at) and _is_wide(pieces, first):
-                for k in range(np.uint64(WIDTH)):
-                    differs |= (text[here + k] ^ pieces[there + k]) & masks[size, k]
+        # Views and unsigned indices, because numba checks every signed one for being negative.
+        here = text[text_offsets[d] : text_offsets[d + 1]]
+        tokens, ends = ids[id_offsets[d] : id_offsets[d + 1]], out[id_offsets[d] : id_offsets[d + 1]]
+        at = 0
+        for t in range(len(tokens)):
+            token = np.uint64(tokens[t])
+            length = int(lengths[token]) if token < np.uint64(len(lengths)) else 0
+            if length == 0 or at + length > len(here):
+                return out, d, at
+            if length <= WIDTH and at + WIDTH <= len(here):
+                differs = (load(here, at) ^ heads[token]) & (ALL >> np.uint64(8 * (WIDTH - length)))
             else:
-                for k in range(size):
-                    differs |= text[here + k] ^ pieces[there + k]
+                differs = np.uint64(0)
+                there = piece_offsets[token]
+                for k in range(np.uint64(length)):
+                    differs |= np.uint64(here[np.uint64(at) + k] ^ pieces[np.uint64(there) + k])
             if differs:
-                return ends, d, at - start
+                return out, d, at
             at += length
-            ends[t] = at - start
-        if at != stop:
-            return ends, d, at - start
-    return ends, -1, -1
+            ends[t] = at
+        if at != len(here):
+            return out, d, at
+    return out, -1, -1
 
 
 @kernel
@@ -75,12 +80,13 @@ def ends(
 ) -> NDArray[np.int32]:
     """Returns the sums of the pieces' lengths, int32, from 0 in each document."""
     out = np.empty(len(ids), np.int32)
+    lengths = np.diff(piece_offsets).astype(np.int32)
     for d in range(len(id_offsets) - 1):
-        at = 0
-        for t in range(id_offsets[d], id_offsets[d + 1]):
-            token = ids[t]
-            at += piece_offsets[token + 1] - piece_offsets[token]
-            out[t] = at
+        tokens, ends = ids[id_offsets[d] : id_offsets[d + 1]], out[id_offsets[d] : id_offsets[d + 1]]
+        at = np.int32(0)
+        for t in range(len(tokens)):
+            at += lengths[np.uint64(tokens[t])]
+            ends[t] = at
     return out
 
 
@@ -93,27 +99,26 @@ def spell(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, int]:
     """Returns (text uint8, its offsets int64, document and token of the first bad id or -1)."""
     documents = len(id_offsets) - 1
-    vocab_size = len(piece_offsets) - 1
     offsets = np.zeros(documents + 1, np.int64)
-    total = 0
+    heads, lengths = _heads(pieces, piece_offsets)
     for d in range(documents):
-        for t in range(id_offsets[d], id_offsets[d + 1]):
-            token = ids[t]
-            if token >= vocab_size or piece_offsets[token + 1] == piece_offsets[token]:
-                return np.empty(0, np.uint8), offsets, d, t - id_offsets[d]
-            total += piece_offsets[token + 1] - piece_offsets[token]
+        tokens = ids[id_offsets[d] : id_offsets[d + 1]]
+        total = offsets[d]
+        for t in range(len(tokens)):
+            token = np.uint64(tokens[t])
+            if token >= np.uint64(len(lengths)) or lengths[token] == 0:
+                return np.empty(0, np.uint8), offsets, d, t
+            total += lengths[token]
         offsets[d + 1] = total
-    text = np.empty(total + WIDTH, np.uint8)
+    text = np.empty(offsets[documents] + WIDTH, np.uint8)
     at = 0
-    for token in ids:
-        first = piece_offsets[token]
-        length = piece_offsets[token + 1] - first
-        here, there = np.uint64(at), np.uint64(first)
-        if length <= WIDTH and _is_wide(pieces, first):
-            for k in range(np.uint64(WIDTH)):
-                text[here + k] = pieces[there + k]
-        else:
-            for k in range(np.uint64(length)):
+    for t in range(len(ids)):
+        token = np.uint64(ids[t])
+        length = int(lengths[token])
+        store(heads[token], text, at)
+        if length > WIDTH:
+            here, there = np.uint64(at), np.uint64(piece_offsets[token])
+            for k in range(np.uint64(WIDTH), np.uint64(length)):
                 text[here + k] = pieces[there + k]
         at += length
-    return text[:total], offsets, -1, -1
+    return text[: offsets[documents]], offsets, -1, -1
