@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 
+def _environment() -> dict[str, str]:
+    """Without what pytest sets for itself."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+ENVIRONMENT = _environment()
+"""As it is before the first test."""
+
+
 def tokenlab(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`tokenlab ARGUMENTS`, its output captured."""
-    command = [sys.executable, "-m", "tokenlab", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+    """`tokenlab ARGUMENTS`, its output captured. A process of its own, forked by `tests.command_server`;
+    where the test has changed the environment, started anew."""
+    given = list(map(str, arguments))
+    if _environment() != ENVIRONMENT:
+        command = [sys.executable, "-m", "tokenlab", *given]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+    server = _server()
+    assert server.stdin
+    assert server.stdout
+    with tempfile.NamedTemporaryFile("r") as stdout, tempfile.NamedTemporaryFile("r") as stderr:
+        request = [given, str(cwd or Path.cwd()), stdout.name, stderr.name]
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        return subprocess.CompletedProcess(given, code, stdout.read(), stderr.read())
+
+
+@cache
+def _server() -> subprocess.Popen[str]:
+    """It ends when this process does, and with it its end of the pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.command_server"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env=ENVIRONMENT,
+    )
 
 
 def refused(*arguments: object) -> str:
