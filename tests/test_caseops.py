@@ -131,12 +131,12 @@ def test_any_text(operator: CaseOps, texts: list[str]) -> None:
     ("name", "step"),
     [
         ("unicode_adversarial", 1),
-        ("multilingual_debian_handbook", 10),
-        ("fineweb_orig", 4),
-        ("c4_demo", 4),
-        ("prose_debian_en", 10),
-        ("web_cc0_gov", 25),
-        ("wikipedia_demo", 8),
+        ("multilingual_debian_handbook", 20),
+        ("fineweb_orig", 8),
+        ("c4_demo", 8),
+        ("prose_debian_en", 20),
+        ("web_cc0_gov", 50),
+        ("wikipedia_demo", 16),
     ],
 )
 def test_documents(operator: CaseOps, name: str, step: int, shared_texts: Callable[[str], list[str]]) -> None:

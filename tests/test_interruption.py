@@ -29,7 +29,7 @@ from tokenlab.errors import InputError, InputUnavailable, TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, read_manifest
 
 SEED = 20241124
-KILLS = 4
+KILLS = 3
 """Random moments of each stage."""
 
 Kill = Callable[..., dict[str, Any]]
