@@ -1,9 +1,9 @@
 """Spelling over a whole batch: the fast twins of `spelling.py`.
 
 Pieces are short and of every length, so a loop over the bytes of a piece costs a wrong guess of the
-processor at its end. The first eight bytes of a piece are one integer instead, taken in one step: zeros
-that it ends with are not compared, and those that it writes are written over by the next piece. Nine
-tokens of ten are no longer.
+processor at its end. The first eight bytes of a piece are one integer instead, taken in one step. A shorter
+piece has zeros behind it: they are not compared, and the next piece is written over them. Nine tokens of
+ten are no longer.
 """
 
 from __future__ import annotations
