@@ -11,28 +11,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-
-def _environment() -> dict[str, str]:
-    """Without what pytest sets for itself."""
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+READ_AT_START = ("PYTHON", "NUMBA", "GLIBC", "LD_")
+"""Beginnings of the names of variables that a process reads before it runs a command."""
 
 
-ENVIRONMENT = _environment()
-"""As it is before the first test."""
+def _read_at_start() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(READ_AT_START)}
+
+
+AT_FIRST = _read_at_start()
+"""What they were before the first test."""
 
 
 def tokenlab(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`tokenlab ARGUMENTS`, its output captured. A process of its own, forked by `tests.command_server`;
-    where the test has changed the environment, started anew."""
+    """`tokenlab ARGUMENTS`, its output captured. A process of its own, forked by `tests.command_server`, or
+    started anew where a test has set what is read at the start."""
     given = list(map(str, arguments))
-    if _environment() != ENVIRONMENT:
+    if _read_at_start() != AT_FIRST:
         command = [sys.executable, "-m", "tokenlab", *given]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
     server = _server()
     assert server.stdin
     assert server.stdout
     with tempfile.NamedTemporaryFile("r") as stdout, tempfile.NamedTemporaryFile("r") as stderr:
-        request = [given, str(cwd or Path.cwd()), stdout.name, stderr.name]
+        request = [given, dict(os.environ), str(cwd or Path.cwd()), stdout.name, stderr.name]
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
         code = int(server.stdout.readline())
@@ -42,13 +44,9 @@ def tokenlab(*arguments: object, cwd: Path | None = None) -> subprocess.Complete
 @cache
 def _server() -> subprocess.Popen[str]:
     """It ends when this process does, and with it its end of the pipe."""
+    command = [sys.executable, "-m", "tests.command_server"]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.command_server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[1],
-        env=ENVIRONMENT,
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
     )
 
 

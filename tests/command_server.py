@@ -1,8 +1,8 @@
 """Commands of `python -m tokenlab`, each in a process that is forked from one which has tokenlab loaded.
 
-A script, because its children must inherit nothing but tokenlab. It reads lines of JSON, [ARGUMENTS, FOLDER,
-STDOUT, STDERR], runs the command in FOLDER with its output in those files, and prints its return code as
-`subprocess` has it. Starting is half of what a command costs, and the tests run four hundred.
+A script, because its children must inherit nothing but tokenlab. It reads lines of JSON, [ARGUMENTS,
+ENVIRONMENT, FOLDER, STDOUT, STDERR], runs the command in FOLDER with its output in those files, and prints
+its return code as `subprocess` has it. Starting is half of what a command costs, and the tests run hundreds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def serve() -> list[str]:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            arguments, folder, stdout, stderr = json.loads(line)
+            arguments, environment, folder, stdout, stderr = json.loads(line)
+            os.environ.clear()
+            os.environ.update(environment)
             os.chdir(folder)
             for path, descriptor in ((os.devnull, 0), (stdout, 1), (stderr, 2)):
                 os.dup2(os.open(path, os.O_RDWR), descriptor)

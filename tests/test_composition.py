@@ -53,7 +53,7 @@ def bytes_scheme(entries: list[str | dict[str, Any]]) -> Scheme:
     return Scheme(SchemeSpec("mine", open_scheme_spec("bytes").segmenter, tuple(entries)))
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(
     entries=st.lists(st.sampled_from(ENTRIES), max_size=4),
     batch=st.lists(texts, max_size=3),

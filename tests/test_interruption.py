@@ -135,7 +135,7 @@ def test_killed_while_it_replaces_a_dataset(
     undisturbed = killed_build(out, force=True)
     assert digests(out) == new
     seen = set()
-    moments = {*range(6, sum(undisturbed["operations"].values()) + 1, 2), *undisturbed["renames"]}
+    moments = {*range(6, sum(undisturbed["operations"].values()) + 1, 3), *undisturbed["renames"]}
     for moment in sorted(moments):
         shutil.rmtree(home)
         shutil.copytree(states, home)
@@ -153,6 +153,43 @@ def test_killed_while_it_replaces_a_dataset(
         assert digests(out) == new
         assert not partial.exists()
     assert (False, True, True) in seen, "no kill fell between the two renames"
+
+
+INTERRUPTED_AT_A_START = """
+import os, signal, sys
+from multiprocessing.context import ForkServerProcess
+from tokenlab.cli import main
+start, started = ForkServerProcess.start, []
+def interrupted(self):
+    start(self)
+    started.append(self)
+    if len(started) == int(os.environ["AT"]):
+        os.kill(os.getpid(), signal.SIGINT)
+ForkServerProcess.start = interrupted
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
+
+@pytest.mark.parametrize("worker", [1, 2])
+def test_ctrl_c_while_a_worker_starts(tmp_path: Path, worker: int) -> None:
+    """It ends, in one line: no worker is left for which it would wait."""
+    documents = write_jsonl(
+        tmp_path / "docs.jsonl", [f"document {n} " + "the cat " * 4000 for n in range(2500)]
+    )
+    arguments = ["build", "--scheme", "bytes", "--input", str(documents), "--val-docs", "2", "--workers", "2"]
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_A_START, *arguments, "--output", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"AT": str(worker)},
+    )
+    assert result.returncode == 130, result.stderr
+    assert (
+        result.stderr.splitlines()[-1] == "tokenlab: interrupted; the same command goes on where it stopped"
+    )
+    assert "Traceback" not in result.stderr
 
 
 class Killed(BaseException):

@@ -7,10 +7,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import forkserver
+from types import FrameType
 from typing import Any
 
 from tokenlab.build.engine import Item, Job, Result
@@ -71,7 +73,8 @@ class LocalEngine:
         parcel = Parcel(item, self._free_files)
         self._parcels.add(parcel)
         try:
-            future = self._pool.submit(_work_on, work, self._job, parcel.label)
+            with _uninterrupted():
+                future = self._pool.submit(_work_on, work, self._job, parcel.label)
         except BrokenProcessPool as error:
             raise killed() from error
 
@@ -95,6 +98,24 @@ class LocalEngine:
         for file in self._free_files:
             os.close(file)
         self._free_files.clear()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block. An executor that is interrupted while it starts a worker never
+    ends that worker, for which the process then waits at its own end."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if caught:
+        handler(*caught[0])
 
 
 def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:
