@@ -243,7 +243,7 @@ def test_a_broken_connection_is_resumed(
         starts = [int(ranges[6:].partition("-")[0]) for ranges in site.gets() if ranges]
         assert starts == sorted(starts)
         assert starts[-1] >= len(whole) - site.drop_after
-    assert pauses.count(0.5) >= 4  # progress starts the pauses again
+    assert pauses.count(0.5) > 1  # progress starts the pauses again
 
 
 def test_a_broken_connection_of_unknown_length_is_resumed(site: Site, pauses: list[float]) -> None:
