@@ -34,17 +34,22 @@ def start_ahead(operators: Sequence[str | Mapping[str, Any]] = ()) -> None:
     kernels of a scheme's `operators` loaded. It starts once: a later call changes nothing."""
     # Not forked from this process: numba and the encoders have threads that a fork would break.
     multiprocessing.set_forkserver_preload([WARM])
-    tunables = os.environ.get(TUNABLES)
-    os.environ[WARM_OPERATORS] = json.dumps(list(operators))
-    os.environ[TUNABLES] = f"{tunables}:{HUGE_PAGES}" if tunables else HUGE_PAGES
-    try:
+    tunables = ":".join(filter(None, [os.environ.get(TUNABLES), HUGE_PAGES]))
+    with _environment({WARM_OPERATORS: json.dumps(list(operators)), TUNABLES: tunables}):
         forkserver.ensure_running()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a process that is started in the block."""
+    before = {name: os.environ[name] for name in variables if name in os.environ}
+    os.environ.update(variables)
+    try:
+        yield
     finally:
-        del os.environ[WARM_OPERATORS]
-        if tunables is None:
-            del os.environ[TUNABLES]
-        else:
-            os.environ[TUNABLES] = tunables
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 class LocalEngine:

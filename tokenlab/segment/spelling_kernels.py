@@ -17,7 +17,7 @@ from tokenlab.eight_bytes import load, store
 from tokenlab.jit import kernel
 
 WIDTH = 8
-ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+EVERY_BIT = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @kernel
@@ -59,7 +59,7 @@ def cover(
             if length == 0 or at + length > len(here):
                 return out, d, at
             if length <= WIDTH and at + WIDTH <= len(here):
-                differs = (load(here, at) ^ heads[token]) & (ALL >> np.uint64(8 * (WIDTH - length)))
+                differs = (load(here, at) ^ heads[token]) & (EVERY_BIT >> np.uint64(8 * (WIDTH - length)))
             else:
                 differs = np.uint64(0)
                 there = piece_offsets[token]

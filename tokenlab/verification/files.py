@@ -15,8 +15,9 @@ from tokenlab.manifest import Manifest
 from tokenlab.progress import Progress
 from tokenlab.verification.tally import Tally
 
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 TOLD_SECONDS = 0.2
+"""Between two words of progress."""
 
 
 class FileCheck:
@@ -32,8 +33,9 @@ class FileCheck:
         )
         self._folder = folder
         self._manifest = manifest
+        self._shards = list(_shard_files(manifest))
         self._stopped = Event()
-        self._done = 0
+        self._hashed_bytes = 0
         self._hold(manifest.files.items(), self.tally)
         self._pool = ThreadPoolExecutor(1, "files")
         self._rest = self._pool.submit(self._check_rest)
@@ -48,12 +50,10 @@ class FileCheck:
     def finish(self, progress: Progress) -> Tally:
         """The verdict, when all files are hashed; the first failure in the manifest's order is told."""
         if not self._rest.done():
-            sizes = [
-                path.stat().st_size for name, _ in self._shards() if (path := self._folder / name).is_file()
-            ]
-            progress.start("files", sum(sizes), "B")
+            paths = [self._folder / name for name, _ in (*self._manifest.files.items(), *self._shards)]
+            progress.start("files", sum(path.stat().st_size for path in paths if path.is_file()), "B")
             while wait([self._rest], TOLD_SECONDS).not_done:
-                progress.advance(self._done)
+                progress.advance(self._hashed_bytes)
             progress.finish()
         rest = self._rest.result()
         self.tally.count += rest.count
@@ -63,9 +63,9 @@ class FileCheck:
 
     def _check_rest(self) -> Tally:
         tally = Tally("", "files")
-        self._hold(self._shards(), tally)
+        self._hold(self._shards, tally)
         _check_headers(self._folder, self._manifest, tally)
-        listed = {*self._manifest.files, *(name for name, _ in self._shards())}
+        listed = {*self._manifest.files, *(name for name, _ in self._shards)}
         for path in sorted([*self._folder.glob("*.bin"), *self._folder.glob("*/*.bin")]):
             name = path.relative_to(self._folder).as_posix()
             if name not in listed:
@@ -83,24 +83,25 @@ class FileCheck:
             tally.expect(expected, found, "the file's sha256 is not the manifest's", file=name)
 
     def _sha256(self, path: Path) -> str:
-        digest, chunk = hashlib.sha256(), bytearray(CHUNK)
+        digest, chunk = hashlib.sha256(), bytearray(CHUNK_BYTES)
         with open(path, "rb", buffering=0) as file:
             while (size := file.readinto(chunk)) and not self._stopped.is_set():
                 digest.update(memoryview(chunk)[:size])
-                self._done += size
+                self._hashed_bytes += size
         return digest.hexdigest()
 
-    def _shards(self) -> Iterator[tuple[str, str]]:
-        boundaries = self._manifest.boundaries
-        if boundaries is not None and boundaries.model is not None:
-            yield boundaries.model.file, boundaries.model.sha256
-        for split in self._manifest.splits.values():
-            for shard in split.shards:
-                yield shard.file, shard.sha256
-                if shard.sidecar:
-                    yield shard.sidecar.file, shard.sidecar.sha256
-                if shard.boundaries:
-                    yield shard.boundaries.file, shard.boundaries.sha256
+
+def _shard_files(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Name and sha256 of what the manifest names besides the scheme's files."""
+    if manifest.boundaries is not None and manifest.boundaries.model is not None:
+        yield manifest.boundaries.model.file, manifest.boundaries.model.sha256
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            yield shard.file, shard.sha256
+            if shard.sidecar:
+                yield shard.sidecar.file, shard.sidecar.sha256
+            if shard.boundaries:
+                yield shard.boundaries.file, shard.boundaries.sha256
 
 
 def _check_headers(folder: Path, manifest: Manifest, tally: Tally) -> None:
