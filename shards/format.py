@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.atomic import write_atomically
+from shards.atomic import AtomicFile
 
 HEADER_INTS = 256
 HEADER_BYTES = HEADER_INTS * 4
@@ -73,24 +73,68 @@ def write_shard(path: Path, form: ShardFormat, count: int, chunks: Iterable[NDAr
 
     Raises ShardError when the chunks hold another number of values or another dtype.
     """
-    if not 0 <= count <= MAX_COUNT:
-        raise ShardError(f"{path}: a shard holds at most {MAX_COUNT:,} values, asked for {count:,}")
-    header = np.zeros(HEADER_INTS, "<i4")
-    header[:3] = form.magic, form.version, count
-    digest = hashlib.sha256(header.tobytes())
-    written = 0
-    with write_atomically(path) as file:
-        file.write(header.tobytes())
+    writer = ShardWriter(path, form, count)
+    try:
         for chunk in chunks:
-            if chunk.dtype != form.dtype:
-                raise ShardError(f"{path}: values of {chunk.dtype}, the format holds {form.dtype}")
-            data = np.ascontiguousarray(chunk).data
-            digest.update(data)
-            file.write(data)
-            written += len(chunk)
-        if written != count:
-            raise ShardError(f"{path}: {written:,} values were given for a shard of {count:,}")
-    return digest.hexdigest()
+            writer.append(chunk)
+        if writer.written != count:
+            raise ShardError(f"{path}: {writer.written:,} values were given for a shard of {count:,}")
+        return writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+
+
+class ShardWriter:
+    """A shard that is written as its values come, and appears with `finish` or not at all.
+
+    `expected`: how many they will probably be. The header stands before them and the digest is that of
+    the whole file, so one of another length is read again. Raises ShardError for a number that no shard
+    holds.
+    """
+
+    def __init__(self, path: Path, form: ShardFormat, expected: int) -> None:
+        self._path = path
+        self._form = form
+        self._expected = expected
+        header = self._header(expected)
+        self._digest = hashlib.sha256(header)
+        self._atomic = AtomicFile(path)
+        self._atomic.file.write(header)
+        self.written = 0
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Write the next values. Raises ShardError when their dtype is not the format's."""
+        if values.dtype != self._form.dtype:
+            raise ShardError(f"{self._path}: values of {values.dtype}, the format holds {self._form.dtype}")
+        data = np.ascontiguousarray(values).data
+        self._digest.update(data)
+        self._atomic.file.write(data)
+        self.written += len(values)
+
+    def finish(self) -> str:
+        """Let the shard appear; the file's sha256."""
+        if self.written != self._expected:
+            file = self._atomic.file
+            file.seek(0)
+            file.write(self._header(self.written))
+            file.seek(0)
+            self._digest = hashlib.file_digest(file, "sha256")
+        self._atomic.commit()
+        return self._digest.hexdigest()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._atomic.discard()
+
+    def _header(self, count: int) -> bytes:
+        if not 0 <= count <= MAX_COUNT:
+            raise ShardError(
+                f"{self._path}: a shard holds at most {MAX_COUNT:,} values, asked for {count:,}"
+            )
+        header = np.zeros(HEADER_INTS, "<i4")
+        header[:3] = self._form.magic, self._form.version, count
+        return header.tobytes()
 
 
 def read_header_ints(path: Path) -> tuple[NDArray[np.int32], int]:

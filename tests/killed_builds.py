@@ -19,7 +19,7 @@ from typing import Any
 from tokenlab.build import BuildOptions, build, make_plan, run
 from tokenlab.build.encode import PartEncoder
 
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+EVENTS = {"open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir"}
 OPTIONS: dict[str, Any] = {
     "scheme": "bpe",
     "vocab_size": 400,

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from tokenlab.build.parts import open_part, part_path, read_parts
 from tokenlab.corpus import open_corpus
 from tokenlab.errors import InputError, InputUnavailable, TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, read_manifest
+from tokenlab.progress import Progress
 
 SEED = 20241124
 KILLS = 3
@@ -205,7 +207,7 @@ def killed_when_assembling(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
     def made(*arguments: Any, **options: Any) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("tokenlab.build.run.Assembly.finish", stop)
+            patch.setattr("tokenlab.build.run._Build._finish_shards", stop)
             with pytest.raises(Killed):
                 make(*arguments, **options)
 
@@ -370,10 +372,10 @@ def test_full_disk_keeps_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_kill_9_and_the_lock(tmp_path: Path) -> None:
     """A second build into the same output is refused while the first runs; the lock of a dead one is not."""
     program = (
-        "import sys; from pathlib import Path; from tokenlab.build.assembly import Assembly; import time\n"
+        "import sys; from pathlib import Path; from tokenlab.build.assembly import GrowingAssembly; import time\n"
         "from tokenlab.build import *\n"
         "def wait(*a, **k):\n    print('assembling', flush=True); time.sleep(60)\n"
-        "Assembly.finish = wait\n"
+        "GrowingAssembly.finish = wait\n"
         "options = BuildOptions(scheme='bytes', output=Path(sys.argv[1]), part_bytes=60000)\n"
         "build(make_plan(options))"
     )
@@ -474,17 +476,66 @@ def test_a_part_is_what_was_encoded(tmp_path: Path, killed_when_assembling: Call
     assert part.charges.sum() == part.record.source_bytes
 
 
+def long_documents(folder: Path) -> Path:
+    """24 MB: more than is read at a time."""
+    return write_jsonl(folder / "long.jsonl", [f"{n} " + "the cat sat on the mat " * 100 for n in range(10_000)])
+
+
 def test_the_forecast_of_a_resumed_build_counts_what_is_there(
-    tmp_path: Path, killed_when_assembling: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    killed_when_assembling(out, None)
+    def half(*arguments: Any, **options: Any) -> Any:
+        yield from itertools.islice(read_parts(*arguments, **options), 4)
+        raise InputUnavailable("https://example.org/a.jsonl: cannot be read after byte 7")
+
+    out, options = tmp_path / "out", {"scheme": "bytes", "part_bytes": 4_000_000}
+    documents = long_documents(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("tokenlab.build.run.read_parts", half)
+        with pytest.raises(InputUnavailable):
+            make(out, documents, **options)
     usage = shutil.disk_usage(tmp_path)
 
     def nearly_full(_: Path) -> Any:
-        return usage._replace(free=1_500_000)  # the whole build takes more
+        return usage._replace(free=40_000_000)  # the whole build takes 115, what is left of it 40
 
     monkeypatch.setattr("tokenlab.build.forecast.shutil.disk_usage", nearly_full)
     with pytest.raises(TokenlabError, match="free some and run the same command again"):
-        make(tmp_path / "other", None)
-    assert make(out, None).reused_parts > 0
+        make(tmp_path / "other", documents, **options)
+    assert make(out, documents, **options).reused_parts == 4
+
+
+class Heard(Progress):
+    """What a build said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.expected: list[int | None] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+    def expect(self, total: int | None) -> None:
+        self.expected.append(total)
+
+
+def test_the_forecast_is_of_the_whole(tmp_path: Path) -> None:
+    """Made once, from the first parts: near what comes out."""
+    heard = Heard()
+    options = BuildOptions(
+        scheme="bytes",
+        output=tmp_path / "out",
+        inputs=(str(long_documents(tmp_path)),),
+        val_docs=5,
+        part_bytes=4_000_000,
+        workers=1,
+    )
+    manifest = build(make_plan(options), heard).manifest
+    (total,) = heard.expected
+    assert total == pytest.approx(manifest.source.bytes, rel=0.2)
+    (line,) = [note for note in heard.notes if note.startswith("forecast: ")]
+    numbers = re.search(r", ([0-9.]+) MB of output, ([0-9.]+) MB of disk", line)
+    assert numbers
+    ids = 2 * total / 1e6
+    assert float(numbers[1]) == pytest.approx(ids, rel=0.01)
+    assert float(numbers[2]) == pytest.approx(2.5 * ids, rel=0.01)  # ids twice, charges of a byte

@@ -12,6 +12,9 @@ class Progress:
     def start(self, phase: str, total: int | None, unit: str) -> None:
         """A phase begins; `total` in `unit`, or None when it is not known."""
 
+    def expect(self, total: int | None) -> None:
+        """How long the phase is, known only now."""
+
     def advance(self, done: int, detail: str = "") -> None:
         """`done` of the phase's total; `detail` is free text (rates, counts)."""
 

@@ -37,6 +37,9 @@ class LineProgress(Progress):
         self._phase, self._total, self._unit = phase, total, unit
         self._started = self._last = time.monotonic()
 
+    def expect(self, total: int | None) -> None:
+        self._total = total
+
     def advance(self, done: int, detail: str = "") -> None:
         now = time.monotonic()
         if now - self._last < SECONDS_BETWEEN_LINES:
@@ -72,6 +75,10 @@ class BarProgress(Progress):
         self._unit = unit
         self._task = bars.add_task(phase, total=total, amount="", detail="")
         bars.start()
+
+    def expect(self, total: int | None) -> None:
+        if self._bars and self._task is not None:
+            self._bars.update(self._task, total=total)
 
     def advance(self, done: int, detail: str = "") -> None:
         if self._bars and self._task is not None:

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shards import FORMATS, ShardFormat, shard_name, sidecar_name, write_shard
-from tokenlab.build.parts import Part, open_part
+from shards import FORMATS, ShardFormat, ShardWriter, shard_name, sidecar_name
+from tokenlab.build.parts import open_part, part_path
+from tokenlab.errors import TokenlabError
 from tokenlab.manifest import ShardRecord, SidecarRecord, Split
 
 SIDECAR_FOLDER = "bytes"
+SIDECAR_FORM = FORMATS["uint16"]
 
 COPY_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOptions:
+    """How the shards of a build are written: their format and tokens; `bos` begins a document;
+    `train_bytes`: whether train has sidecars too."""
+
+    form: ShardFormat
+    shard_tokens: int
+    bos: int
+    train_bytes: bool
+
+    def has_sidecar(self, split: Split) -> bool:
+        """Whether the shards of a split have byte sidecars."""
+        return split == "val" or self.train_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +63,18 @@ class ShardCutter:
 
     def __init__(self, split: Split, shard_tokens: int) -> None:
         self.split: Split = split
+        self.index = 0
+        self.ranges: list[PartRange] = []
+        """Of the shard that is not complete: its index, and what it has so far."""
         self._shard_tokens = shard_tokens
         self._room = shard_tokens
-        self._index = 0
-        self._ranges: list[PartRange] = []
 
     def add(self, number: int, tokens: int) -> Iterator[ShardPlan]:
         """Take in a part; the shards that it completes."""
         start = 0
         while start < tokens:
             stop = min(tokens, start + self._room)
-            self._ranges.append(PartRange(number, start, stop))
+            self.ranges.append(PartRange(number, start, stop))
             self._room -= stop - start
             start = stop
             if self._room == 0:
@@ -65,13 +82,13 @@ class ShardCutter:
 
     def finish(self) -> Iterator[ShardPlan]:
         """The last shard, which is shorter, if anything is left for it."""
-        if self._ranges:
+        if self.ranges:
             yield self._cut()
 
     def _cut(self) -> ShardPlan:
-        plan = ShardPlan(self.split, self._index, tuple(self._ranges))
-        self._index += 1
-        self._room, self._ranges = self._shard_tokens, []
+        plan = ShardPlan(self.split, self.index, tuple(self.ranges))
+        self.index += 1
+        self._room, self.ranges = self._shard_tokens, []
         return plan
 
 
@@ -85,45 +102,72 @@ def plan_shards(
     yield from cutter.finish()
 
 
-def write_planned_shard(
-    plan: ShardPlan, *, parts: Path, output: Path, form: ShardFormat, bos: int, sidecar: bool
-) -> ShardRecord:
-    """Write a shard, and its byte sidecar if asked for, from the part files."""
-    documents, charged = _totals(plan, parts, bos)
-    file = shard_name(plan.split, plan.index)
-    sha256 = write_shard(
-        output / file, form, plan.tokens, _copy(plan, parts, form.dtype, lambda part: part.ids)
-    )
-    record = None
-    if sidecar:
-        name = f"{SIDECAR_FOLDER}/{sidecar_name(plan.split, plan.index)}"
-        sidecar_form = FORMATS["uint16"]
-        charges = _copy(plan, parts, sidecar_form.dtype, lambda part: part.charges)
-        record = SidecarRecord(name, write_shard(output / name, sidecar_form, plan.tokens, charges))
-    return ShardRecord(
-        file=file, documents=documents, tokens=plan.tokens, bytes=charged, sha256=sha256, sidecar=record
-    )
+class PlannedShard:
+    """A shard that is written, with its byte sidecar if asked for, from ranges of the part files.
 
+    `expected`: its tokens, as for `ShardWriter`. It appears with `finish` or not at all.
+    """
 
-def _totals(plan: ShardPlan, parts: Path, bos: int) -> tuple[int, int]:
-    """Documents that begin in a shard, and bytes charged to its tokens; counted where the shard
-    has some tokens of a part only, else from the part's record."""
-    documents = charged = 0
-    for r in plan.ranges:
-        part = open_part(parts, r.number)
+    def __init__(
+        self, split: Split, index: int, expected: int, *, parts: Path, output: Path, how: ShardOptions
+    ) -> None:
+        self._parts = parts
+        self._bos = how.bos
+        self._documents = self._charged = 0
+        self._file = shard_name(split, index)
+        self._sidecar_file = f"{SIDECAR_FOLDER}/{sidecar_name(split, index)}"
+        self._shard = ShardWriter(output / self._file, how.form, expected)
+        self._sidecar: ShardWriter | None = None
+        if how.has_sidecar(split):
+            self._sidecar = ShardWriter(output / self._sidecar_file, SIDECAR_FORM, expected)
+
+    def add(self, r: PartRange) -> None:
+        """Copy a range, in constant memory. Raises TokenlabError when the part has it not."""
+        part = open_part(self._parts, r.number)
+        if len(part.ids) < r.stop:
+            raise TokenlabError(
+                f"{part_path(self._parts, r.number)}: its tokens are gone; run the same command again"
+            )
         if r.stop - r.start == part.record.tokens:
-            documents += part.record.documents
-            charged += part.record.charged_bytes
+            self._documents += part.record.documents
+            self._charged += part.record.charged_bytes
         else:
-            documents += int(np.count_nonzero(part.ids[r.start : r.stop] == bos))
-            charged += int(part.charges[r.start : r.stop].sum(dtype=np.int64))
-    return documents, charged
-
-
-def _copy(
-    plan: ShardPlan, parts: Path, dtype: np.dtype[Any], kind: Callable[[Part], NDArray[Any]]
-) -> Iterator[NDArray[Any]]:
-    for r in plan.ranges:
-        values = kind(open_part(parts, r.number))
+            self._documents += int(np.count_nonzero(part.ids[r.start : r.stop] == self._bos))
+            self._charged += int(part.charges[r.start : r.stop].sum(dtype=np.int64))
         for start in range(r.start, r.stop, COPY_VALUES):
-            yield values[start : min(r.stop, start + COPY_VALUES)].astype(dtype, copy=False)
+            stop = min(r.stop, start + COPY_VALUES)
+            self._shard.append(part.ids[start:stop])
+            if self._sidecar is not None:
+                self._sidecar.append(part.charges[start:stop].astype(SIDECAR_FORM.dtype, copy=False))
+
+    def finish(self) -> ShardRecord:
+        """Let the files appear; their record."""
+        tokens = self._shard.written
+        sha256 = self._shard.finish()
+        sidecar = self._sidecar and SidecarRecord(self._sidecar_file, self._sidecar.finish())
+        return ShardRecord(
+            file=self._file,
+            documents=self._documents,
+            tokens=tokens,
+            bytes=self._charged,
+            sha256=sha256,
+            sidecar=sidecar,
+        )
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        for writer in (self._shard, self._sidecar):
+            if writer is not None:
+                writer.discard()
+
+
+def write_planned_shard(plan: ShardPlan, *, parts: Path, output: Path, how: ShardOptions) -> ShardRecord:
+    """Write a shard, and its byte sidecar if asked for, from the part files."""
+    shard = PlannedShard(plan.split, plan.index, plan.tokens, parts=parts, output=output, how=how)
+    try:
+        for r in plan.ranges:
+            shard.add(r)
+        return shard.finish()
+    except BaseException:
+        shard.discard()
+        raise

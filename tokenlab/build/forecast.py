@@ -1,24 +1,27 @@
-"""What a build will take, measured on its first text before the long work starts."""
+"""What a build will take, measured on its first text."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from shards import format_for_vocabulary
 from tokenlab.build.encode import charge_dtype
-from tokenlab.build.parts import PartInput
+from tokenlab.build.parts import PartInput, read_parts
 from tokenlab.build.plan import Plan
 from tokenlab.errors import EncodingError, TokenlabError
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 
+SAMPLE_PARTS = 3
 SAMPLE_BYTES = 1 << 22
-"""Text that is encoded for the rate."""
+"""A dry run reads so many parts, and encodes so much for the rate."""
+
+SIDECAR_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Forecast:
         )
 
     def check_disk(self, folder: Path) -> None:
-        """Raise TokenlabError when the disk of `folder` has not the room; what an earlier run left
-        in it counts as done."""
+        """Raise TokenlabError when the disk of `folder` has not the room; what is in the folder counts as
+        done."""
         free = shutil.disk_usage(folder).free
         if self.working_bytes is None or self.working_bytes <= free:
             return
@@ -56,14 +59,62 @@ class Forecast:
             )
 
 
+@dataclass(slots=True)
+class TextRead:
+    """What was read of the corpus so far; `consumed` are bytes of its files."""
+
+    documents: int = 0
+    source_bytes: int = 0
+    consumed: int = 0
+    ended: bool = False
+
+    def counted(self, stream: Iterable[tuple[PartInput, int]]) -> Iterator[PartInput]:
+        """The parts of `read_parts`, counted as they are taken."""
+        for part, self.consumed in stream:
+            self.documents += len(part.documents)
+            self.source_bytes += len(part.documents.values)
+            yield part
+        self.ended = True
+
+    def expected_bytes(self, plan: Plan) -> int | None:
+        """Text of the whole corpus: exact when all was read, else scaled by what is left; None when the
+        length of the input is not known."""
+        if self.ended:
+            return self.source_bytes
+        limit = plan.options.limit_docs
+        estimates = [self.source_bytes * limit // self.documents] if limit else []
+        on_disk = sum(file.size for file in plan.corpus.files)
+        if on_disk and self.consumed:
+            estimates.append(self.source_bytes * on_disk // self.consumed)
+        return min(estimates, default=None)
+
+
 def forecast(
-    plan: Plan, scheme: Scheme, ahead: Sequence[tuple[PartInput, int]], workers: int
-) -> Forecast | None:
-    """Estimate from the parts read ahead: encodes two batches, the second for the rate, because the
-    first compiles. None without a part, or where its text cannot be encoded."""
-    if not ahead:
+    plan: Plan, read: TextRead, tokens_per_byte: float, bytes_per_second: float, *, id_bytes: int, charge_bytes: int
+) -> Forecast:
+    """Estimate from the text that was read, and what was measured; `id_bytes` and `charge_bytes`: of a token
+    in the file of a part."""
+    options = plan.options
+    total = read.expected_bytes(plan)
+    if total is None:
+        return Forecast(None, tokens_per_byte, bytes_per_second, None, None)
+    tokens = int(total * tokens_per_byte)
+    output = tokens * (id_bytes + (SIDECAR_BYTES if options.train_bytes else 0))
+    # On one machine a part loses its tokens to the shard that is done.
+    held = min(tokens, options.shard_tokens) if options.engine.name == "local" else tokens
+    working = output + held * (id_bytes + charge_bytes)
+    return Forecast(total, tokens_per_byte, bytes_per_second, output, working)
+
+
+def sample_forecast(plan: Plan, scheme: Scheme) -> Forecast | None:
+    """Estimate before a build: reads the first parts and encodes two batches, the second for the rate, because
+    the first compiles. None without a part, or where its text cannot be encoded."""
+    read = TextRead()
+    stream = read_parts(plan.corpus, val_docs=plan.val_docs, part_bytes=plan.options.part_bytes)
+    parts = list(itertools.islice(read.counted(stream), SAMPLE_PARTS))
+    if not parts:
         return None
-    documents = ahead[-1][0].documents
+    documents = parts[-1].documents
     batch, tokens, seconds, charge_bytes = documents, 0, 0.0, 1
     try:
         for bounds in _first_and_second(documents):
@@ -76,32 +127,17 @@ def forecast(
     except EncodingError:
         return None  # the encoding itself names the document
     size = max(1, len(batch.values))
-    total = _source_bytes(plan, ahead)
-    token_bytes = format_for_vocabulary(scheme.segmenter.vocab_size).dtype.itemsize
-    output = working = None
-    if total is not None:
-        total_tokens = int(total * tokens / size)
-        output = total_tokens * (token_bytes + (2 if plan.options.train_bytes else 0))
-        working = output + total_tokens * (token_bytes + charge_bytes)
-    return Forecast(total, tokens / size, workers * size / seconds, output, working)
+    return forecast(
+        plan,
+        read,
+        tokens / size,
+        plan.options.workers * size / seconds,
+        id_bytes=format_for_vocabulary(scheme.segmenter.vocab_size).dtype.itemsize,
+        charge_bytes=charge_bytes,
+    )
 
 
 def _first_and_second(documents: Ragged) -> list[tuple[int, int]]:
     """Two batches, of other text where there is enough."""
     bounds = list(itertools.islice(documents.slices(SAMPLE_BYTES), 2))
     return bounds if len(bounds) == 2 else 2 * bounds
-
-
-def _source_bytes(plan: Plan, ahead: Sequence[tuple[PartInput, int]]) -> int | None:
-    """Text in the corpus: exact when all of it was read ahead, else scaled by the input's size on disk."""
-    read = sum(len(part.documents.values) for part, _ in ahead)
-    documents = sum(len(part.documents) for part, _ in ahead)
-    if len(ahead) < 3:
-        return read
-    limit = plan.options.limit_docs
-    estimates = [read * limit // documents] if limit else []
-    on_disk = sum(file.size for file in plan.corpus.files)
-    consumed = ahead[-1][1]
-    if on_disk and consumed:
-        estimates.append(read * on_disk // consumed)
-    return min(estimates, default=None)

@@ -3,11 +3,15 @@
 A part is one file, named by the digest of the plan (its folder) and its number, so a file
 that is there and whole is the part, whoever wrote it and when:
 
-    ids        tokens values of 2 or 4 bytes, BOS before each document
-    charges    tokens values of 1 or 2 bytes
+    lengths    2 integers of 8 bytes, little-endian: of the digests and of the record, in bytes
     digests    sha256 of every document read, 32 bytes each
     record     JSON, a `PartRecord`
-    tail       8 bytes: length of the record, little-endian; 32 bytes: sha256 of all before
+    sha256     of all before, 32 bytes
+    ids        tokens values of 2 or 4 bytes, BOS before each document
+    charges    tokens values of 1 or 2 bytes
+
+When its tokens are in shards that are done, the file is cut off before them: the build does not keep them
+twice, and what freed memory held is written faster than fresh memory.
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ from tokenlab.ragged import Ragged
 FOLDER_PARTS = 1000
 """Parts of a folder: a shared file system dislikes a million files in one."""
 
-TAIL_BYTES = 40
+LENGTHS_BYTES = 16
+SHA256_BYTES = 32
 
 
 class ChangedInput(InputError):
@@ -71,7 +76,7 @@ class PartInput:
 class PartRecord(msgspec.Struct, frozen=True):
     """What a part holds. `dropped`: corpus indices left out of train because they equal a
     validation document; `documents` counts the others; `id_bytes` and `charge_bytes` are the width of an
-    id and of a charge."""
+    id and of a charge; `values_sha256` is of ids and charges."""
 
     number: int
     split: Split
@@ -85,12 +90,14 @@ class PartRecord(msgspec.Struct, frozen=True):
     unattributed_bytes: int
     id_bytes: int
     dropped: tuple[int, ...]
-    charge_bytes: int = 2
+    charge_bytes: int
+    values_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part on disk: its record and its arrays, memory-mapped."""
+    """A part on disk: its record and its arrays, memory-mapped; `ids` and `charges` are empty where the file
+    was cut off."""
 
     record: PartRecord
     ids: NDArray[Any]
@@ -144,35 +151,53 @@ def part_path(folder: Path, number: int) -> Path:
 
 def open_part(folder: Path, number: int) -> Part:
     """A part that is there, not verified."""
-    path = part_path(folder, number)
-    raw = np.memmap(path, np.uint8, "r")
-    end = len(raw) - TAIL_BYTES
-    start = end - int.from_bytes(raw[end : end + 8].tobytes(), "little")
-    record = msgspec.json.decode(raw[start:end].tobytes(), type=PartRecord)
+    raw = np.memmap(part_path(folder, number), np.uint8, "r")
+    digest_bytes, record_bytes = raw[:LENGTHS_BYTES].view("<u8").tolist()
+    record_at = LENGTHS_BYTES + digest_bytes
+    record = msgspec.json.decode(raw[record_at : record_at + record_bytes].tobytes(), type=PartRecord)
+    values = raw[record_at + record_bytes + SHA256_BYTES :]
+    if len(values) != record.tokens * (record.id_bytes + record.charge_bytes):
+        values = values[:0]
     charges_at = record.tokens * record.id_bytes
-    digests_at = charges_at + record.tokens * record.charge_bytes
     return Part(
         record,
-        raw[:charges_at].view(f"<u{record.id_bytes}"),
-        raw[charges_at:digests_at].view(f"<u{record.charge_bytes}"),
-        raw[digests_at:start].reshape(-1, 32),
+        values[:charges_at].view(f"<u{record.id_bytes}"),
+        values[charges_at:].view(f"<u{record.charge_bytes}"),
+        raw[LENGTHS_BYTES:record_at].reshape(-1, 32),
     )
 
 
-def part_digest(folder: Path, number: int) -> bytes:
-    """The sha256 that a part ends with, not verified."""
-    with open(part_path(folder, number), "rb") as file:
-        file.seek(-32, os.SEEK_END)
-        return file.read()
+def cut_part(folder: Path, number: int) -> None:
+    """Cut the tokens of a part off its file: they are in shards that are done."""
+    path = part_path(folder, number)
+    with open(path, "rb") as file:
+        os.truncate(path, _head_bytes(file.read(LENGTHS_BYTES)))
 
 
-def finished_part(folder: Path, part: PartInput) -> PartRecord | None:
+def part_digest(folder: Path, number: int) -> bytes | None:
+    """The sha256 of a part's digests and record, which knows that of its tokens; None for a part that is
+    missing or damaged there."""
+    try:
+        with open(part_path(folder, number), "rb") as file:
+            lengths = file.read(LENGTHS_BYTES)
+            if len(lengths) < LENGTHS_BYTES or _head_bytes(lengths) > os.fstat(file.fileno()).st_size:
+                return None
+            head = lengths + file.read(_head_bytes(lengths) - LENGTHS_BYTES)
+    except FileNotFoundError:
+        return None
+    digest = hashlib.sha256(head[:-SHA256_BYTES]).digest()
+    return digest if head.endswith(digest) else None
+
+
+def finished_part(folder: Path, part: PartInput, *, in_shards: int = 0) -> PartRecord | None:
     """The record of a part that is on disk, or None when it must be done (again): missing, or
-    damaged. Raises ChangedInput when it is whole, but of other documents."""
-    path = part_path(folder, part.number)
-    if not path.exists() or not _whole(path):
+    damaged. `in_shards`: tokens of the split, from this part's first on, that are in shards which are done,
+    so that the part may have lost them. Raises ChangedInput when it is whole, but of other documents."""
+    if part_digest(folder, part.number) is None:
         return None
     found = open_part(folder, part.number)
+    if not _has_tokens(found) and found.record.tokens > in_shards:
+        return None
     digests = document_digests(part.documents)
     if found.record.split == part.split and found.record.first == part.first:
         if np.array_equal(found.digests, digests):
@@ -182,22 +207,18 @@ def finished_part(folder: Path, part: PartInput) -> PartRecord | None:
         where = part.origin(int(different.argmax()) if different.any() else max(0, same - 1))
     else:
         where = part.origin(0)
-    raise ChangedInput(where, path.parents[3])
+    raise ChangedInput(where, part_path(folder, part.number).parents[3])
 
 
-def _whole(path: Path) -> bool:
-    size = path.stat().st_size - 32
-    if size < TAIL_BYTES - 32:
-        return False
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while size:
-            block = file.read(min(size, 1 << 20))
-            if not block:
-                return False
-            digest.update(block)
-            size -= len(block)
-        return file.read() == digest.digest()
+def _has_tokens(part: Part) -> bool:
+    """Whether the tokens are there, as they were written."""
+    digest = hashlib.sha256(part.ids.data)
+    digest.update(part.charges.data)
+    return digest.hexdigest() == part.record.values_sha256
+
+
+def _head_bytes(lengths: bytes) -> int:
+    return LENGTHS_BYTES + sum(np.frombuffer(lengths, "<u8").tolist()) + SHA256_BYTES
 
 
 def write_part(
@@ -214,6 +235,11 @@ def write_part(
     """Write a part. `keep`: which of its documents were not dropped; `ids` (of one dtype) and
     `charges` (uint8 or uint16) are arrays to be put together; `sync` as in `write_atomically`."""
     width = max((array.dtype for array in charges), key=lambda dtype: dtype.itemsize, default=np.dtype("u1"))
+    values = [np.ascontiguousarray(array).data for array in ids]
+    values += [array.astype(width, copy=False).data for array in charges]
+    values_digest = hashlib.sha256()
+    for data in values:
+        values_digest.update(data)
     record = PartRecord(
         number=part.number,
         split=part.split,
@@ -228,18 +254,15 @@ def write_part(
         id_bytes=ids[0].dtype.itemsize,
         charge_bytes=width.itemsize,
         dropped=tuple(int(part.first + d) for d in np.flatnonzero(~keep)),
+        values_sha256=values_digest.hexdigest(),
     )
+    described = msgspec.json.encode(record)
+    described += b" " * (-len(described) % 8)  # what follows is aligned
+    head = np.array([digests.size, len(described)], "<u8").tobytes() + digests.tobytes() + described
     path = part_path(folder, part.number)
     path.parent.mkdir(exist_ok=True)
-    described = msgspec.json.encode(record)
-    digest = hashlib.sha256()
     with write_atomically(path, sync=sync) as file:
-        for array in (*ids, *(array.astype(width, copy=False) for array in charges), digests):
-            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-            digest.update(data)
+        file.write(head + hashlib.sha256(head).digest())
+        for data in values:
             file.write(data)
-        end = described + len(described).to_bytes(8, "little")
-        digest.update(end)
-        file.write(end)
-        file.write(digest.digest())
     return record

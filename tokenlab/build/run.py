@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shards import format_for_vocabulary, write_atomically
-from tokenlab.build.assembly import Assembly
+from tokenlab.build.assemble import SIDECAR_FOLDER, ShardOptions
+from tokenlab.build.assembly import Assembly, GrowingAssembly, TaskAssembly
 from tokenlab.build.boundaries import add_boundaries
 from tokenlab.build.encode import VALIDATION_DIGESTS
 from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
-from tokenlab.build.forecast import forecast
+from tokenlab.build.forecast import Forecast, TextRead, forecast
 from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_parts
 from tokenlab.build.plan import Plan
 from tokenlab.build.pool import start_ahead
 from tokenlab.build.prepare import store_scheme
 from tokenlab.build.record import make_manifest, source_digests
+from tokenlab.build.shard_records import tokens_in_shards
 from tokenlab.build.tasks import encode_part, forget_scheme, use_scheme
 from tokenlab.build.totals import PartTotals
 from tokenlab.build.workspace import Workspace
@@ -112,34 +114,29 @@ class _Build:
         return BuildReport(self.options.output, manifest, self.seconds, self.reused_parts, self.reused_shards)
 
     def _build(self) -> None:
-        if self._likely_many_parts():
+        many = self._likely_many_parts()
+        if many:
             start_ahead(self.plan.spec.operators)
         with self._stage("vocabulary"):
             self.progress.start("vocabulary", None, "B")
             scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
             self.progress.finish()
         stream = read_parts(self.plan.corpus, val_docs=self.plan.val_docs, part_bytes=self.options.part_bytes)
+        workers = self.options.workers
         with self._stage("encode"):
-            ahead = list(itertools.islice(stream, FEW_PARTS))
-            workers = self.options.workers
-            if self.options.engine.name == "local" and len(ahead) < FEW_PARTS:
-                workers = 1
+            if self.job.one_machine and not many:
+                ahead = list(itertools.islice(stream, FEW_PARTS))
+                workers = workers if len(ahead) == FEW_PARTS else 1
+                stream = itertools.chain(_taken(ahead), stream)
             engine = open_engine(self.options.engine, self.job, workers)
             use_scheme(self.job, scheme)
         with closing(engine):
             try:
-                with self._stage("encode"):
-                    assembly = Assembly(
-                        engine,
-                        self.job.dataset,
-                        format_for_vocabulary(scheme.segmenter.vocab_size),
-                        scheme.segmenter.bos,
-                        shard_tokens=self.options.shard_tokens,
-                        train_bytes=self.options.train_bytes,
-                    )
-                    totals = self._encode(engine, scheme, ahead, stream, workers, assembly)
-                with self._stage("assemble"):
-                    shards = self._finish_shards(assembly, totals)
+                with closing(self._assembly(engine, scheme, workers)) as assembly:
+                    with self._stage("encode"):
+                        totals = self._encode(engine, stream, workers, assembly)
+                    with self._stage("assemble"):
+                        shards = self._finish_shards(assembly, totals)
             finally:
                 forget_scheme()
         boundaries = None
@@ -171,6 +168,15 @@ class _Build:
         on_disk = sum(file.size for file in self.plan.corpus.files)
         return 2 * on_disk >= FEW_PARTS * self.options.part_bytes
 
+    def _assembly(self, engine: Engine, scheme: Scheme, workers: int) -> Assembly:
+        (self.job.dataset / SIDECAR_FOLDER).mkdir(exist_ok=True)
+        segmenter, options = scheme.segmenter, self.options
+        form = format_for_vocabulary(segmenter.vocab_size)
+        how = ShardOptions(form, options.shard_tokens, segmenter.bos, options.train_bytes)
+        if self.job.one_machine:
+            return GrowingAssembly(self.job, how, beside=workers > 1)
+        return TaskAssembly(engine, how)
+
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
@@ -178,31 +184,27 @@ class _Build:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def _encode(
-        self,
-        engine: Engine,
-        scheme: Scheme,
-        ahead: list[tuple[PartInput, int]],
-        stream: Iterator[tuple[PartInput, int]],
-        workers: int,
-        assembly: Assembly,
+        self, engine: Engine, stream: Iterator[tuple[PartInput, int]], workers: int, assembly: Assembly
     ) -> PartTotals:
-        expected = forecast(self.plan, scheme, ahead, workers)
-        if expected is not None:
-            expected.check_disk(self.job.folder)
-            self.progress.note(f"forecast: {expected}")
-        self.progress.start("encode", expected.source_bytes if expected else None, "B")
-        parts = itertools.chain(_taken(ahead), stream)
-        totals = PartTotals()
+        read, totals = TextRead(), PartTotals()
+        expected: Forecast | None = None
+        self.progress.start("encode", None, "B")
         started = time.perf_counter()
-        for record in run_in_order(engine, encode_part, self._unfinished(parts)):
+        for record in run_in_order(engine, encode_part, self._unfinished(read.counted(stream))):
             totals.add(record)
             assembly.add(record)
-            rate = max(0, totals.bytes_read - self.reused_bytes) / (time.perf_counter() - started) / 1e6
+            rate = max(0, totals.bytes_read - self.reused_bytes) / (time.perf_counter() - started)
             ratio = totals.source_bytes / max(1, totals.tokens)
+            if expected is None and not read.ended and totals.parts - self.reused_parts > workers:
+                widths = {"id_bytes": record.id_bytes, "charge_bytes": record.charge_bytes}
+                expected = forecast(self.plan, read, 1 / ratio, rate, **widths)
+                expected.check_disk(self.job.folder)
+                self.progress.note(f"forecast: {expected}")
+                self.progress.expect(expected.source_bytes)
             self.progress.advance(
                 totals.bytes_read,
                 f"{totals.documents_read:,} documents, {totals.tokens:,} tokens, {ratio:.2f} bytes a token, "
-                f"{rate:.1f} MB/s",
+                f"{rate / 1e6:.1f} MB/s",
             )
         self.progress.finish()
         require_split(totals.documents_read, self.plan.val_docs)
@@ -211,21 +213,27 @@ class _Build:
             self.progress.note(f"resumed: {self.reused_parts} of {totals.parts} parts were already encoded")
         return totals
 
-    def _unfinished(self, stream: Iterable[tuple[PartInput, int]]) -> Iterator[PartInput | Done]:
+    def _unfinished(self, parts: Iterable[PartInput]) -> Iterator[PartInput | Done]:
         """Parts to encode, or the record where an earlier run did; validation digests are on
         disk before the first training part goes out."""
+        in_shards = dict.fromkeys(SPLITS, 0)
+        if self.workspace.resumed:
+            in_shards = tokens_in_shards(self.job, self.options.shard_tokens)
         digests: list[bytes] = []
-        for part, _ in stream:
+        for part in parts:
             if part.split == "val":
                 digests.append(document_digests(part.documents).tobytes())
             elif digests:
                 with write_atomically(self.job.parts / VALIDATION_DIGESTS) as file:
                     file.write(b"".join(digests))
                 digests = []
-            record = finished_part(self.job.parts, part) if self.workspace.resumed else None
+            record = None
+            if self.workspace.resumed:
+                record = finished_part(self.job.parts, part, in_shards=in_shards[part.split])
             if record is not None:
                 self.reused_parts += 1
                 self.reused_bytes += record.bytes_read
+            in_shards[part.split] -= record.tokens if record is not None else in_shards[part.split]
             yield part if record is None else Done(record)
 
     def _finish_shards(self, assembly: Assembly, totals: PartTotals) -> dict[Split, list[ShardRecord]]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
 
 import msgspec
 
 from tokenlab.build import BuildReport, Plan
-from tokenlab.build.forecast import forecast
-from tokenlab.build.parts import read_parts
+from tokenlab.build.forecast import sample_forecast
 from tokenlab.build.prepare import prepare_scheme
 from tokenlab.manifest import SPLITS, BoundariesRecord, Split, SplitRecord
 from tokenlab.progress import Progress
@@ -82,8 +80,7 @@ def plan_text(plan: Plan, progress: Progress, *, as_json: bool) -> str:
     """The resolved plan of a dry run, with a forecast measured on its first text."""
     options = plan.options
     scheme, vocabulary = prepare_scheme(plan, progress)
-    stream = read_parts(plan.corpus, val_docs=plan.val_docs, part_bytes=options.part_bytes)
-    expected = forecast(plan, scheme, list(itertools.islice(stream, 3)), options.workers)
+    expected = sample_forecast(plan, scheme)
     record = {
         "output": str(options.output),
         "corpus_name": plan.corpus.name,
