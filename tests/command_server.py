@@ -7,18 +7,16 @@ its return code as `subprocess` has it. Starting is half of what a command costs
 
 from __future__ import annotations
 
-import atexit
 import gc
 import json
 import os
 import runpy
 import signal
 import sys
-import threading
 import traceback
 
-from tokenlab.build.pool import WARM, WARM_OPERATORS
-from tokenlab.own_process import take_over
+from tokenlab.fork_server import WARM, WARM_SCHEME
+from tokenlab.own_process import leave, take_over
 
 TIMEOUT_SECONDS = 120
 
@@ -41,33 +39,21 @@ def serve() -> list[str]:
     sys.exit()
 
 
-def run(arguments: list[str]) -> int:
-    """The command; its exit code."""
+def run(arguments: list[str]) -> None:
+    """The command, with which this process ends."""
     sys.argv = ["tokenlab", *arguments]
     try:
         runpy.run_module("tokenlab", run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
-        return 1
-    return 0
-
-
-def end(code: int) -> None:
-    """What Python does at its end, but for freeing all objects one by one, which takes half a second."""
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        leave(1)
 
 
 if __name__ == "__main__":
     take_over()
-    os.environ[WARM_OPERATORS] = json.dumps(["caseops"])
+    os.environ[WARM_SCHEME] = "caseops"
     __import__(WARM)
     __import__("tokenlab.cli")
-    del os.environ[WARM_OPERATORS]
+    del os.environ[WARM_SCHEME]
     gc.freeze()  # a collection in a child would copy every page that it looks at
-    end(run(serve()))
+    run(serve())

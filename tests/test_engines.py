@@ -19,8 +19,8 @@ from tests.command import refused, write_jsonl
 from tests.test_build import digests
 from tokenlab.build import BuildOptions, BuildReport, build, make_plan
 from tokenlab.build.engine import Done, EngineOptions, Job, attempt, run_in_order, unwrap
-from tokenlab.build.pool import WARM_OPERATORS
 from tokenlab.build.tasks import encode_part
+from tokenlab.fork_server import WARM_SCHEME
 from tokenlab.errors import InputError, TokenlabError
 from tokenlab.progress import Progress
 
@@ -250,14 +250,19 @@ def test_ray_cluster_that_loses_a_node(
         assert [path for path in log.glob(f"{number}.*.ended") if path.name.split(".")[1] != node]
 
 
-def test_workers_are_forked_with_the_kernels_of_the_scheme() -> None:
+def test_workers_are_forked_with_the_kernels_of_the_scheme(tmp_path: Path) -> None:
     code = "import sys, tokenlab.build.warm; print(*(m for m in sys.modules if m.startswith('tokenlab.ops')))"
-    operators = json.dumps(["newline-space", {"name": "case", "place": "space"}, "digits", "a-plug-in"])
+    scheme = tmp_path / "mine.toml"
+    scheme.write_text(
+        'name = "mine"\noperators = ["newline-space", { name = "case", place = "space" }, "digits"]\n'
+        '[segmenter]\nkind = "byte-level"\nvocab_size = 1000\n'
+    )
     for given, expected in (
-        (operators, {"newline_space_kernels", "case_kernels", "digits_kernels"}),
-        ("[]", set()),
+        (str(scheme), {"newline_space_kernels", "case_kernels", "digits_kernels"}),
+        ("no-scheme", set()),
+        ("", set()),
     ):
-        environment = os.environ | {WARM_OPERATORS: given}
+        environment = os.environ | {WARM_SCHEME: given}
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
         )

@@ -1,5 +1,5 @@
 """`python -m tokenlab`: the command line without its script."""
 
-from tokenlab.cli import main
+from tokenlab.cli import command
 
-main()
+command()

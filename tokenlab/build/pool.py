@@ -2,90 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import forkserver
-from types import FrameType
-from typing import Any
 
 from tokenlab.build.engine import Item, Job, Result
 from tokenlab.build.parcel import Label, Parcel, open_parcel
 from tokenlab.errors import TokenlabError
+from tokenlab.fork_server import start_ahead
 from tokenlab.own_process import take_over
 
-WARM = "tokenlab.build.warm"
-WARM_OPERATORS = "TOKENLAB_WARM_OPERATORS"
-"""Environment variable of the process that imports WARM: a scheme's `operators`, as JSON."""
-
-TUNABLES = "GLIBC_TUNABLES"
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
-"""A worker touches 200 MB for the first time; by pages of 4 KB that is half a second of CPU."""
-
-
-def start_ahead(operators: Sequence[str | Mapping[str, Any]] = ()) -> None:
-    """Let the process from which workers are forked start now, beside what is still to be done here, with the
-    kernels of a scheme's `operators` loaded. It starts once: a later call changes nothing."""
-    # Not forked from this process: numba and the encoders have threads that a fork would break.
-    multiprocessing.set_forkserver_preload([WARM])
-    tunables = ":".join(filter(None, [os.environ.get(TUNABLES), HUGE_PAGES]))
-    with _environment({WARM_OPERATORS: json.dumps(list(operators)), TUNABLES: tunables}):
-        forkserver.ensure_running()
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for a process that is started in the block."""
-    before = {name: os.environ[name] for name in variables if name in os.environ}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            del os.environ[name]
-        os.environ.update(before)
-
-
 class LocalEngine:
-    """Worker processes, started with the first task; with one worker, this process itself."""
+    """Worker processes, which start at once; with one worker, this process itself.
+
+    A thread starts them and hands them their tasks: a start takes a second, while which the first documents are
+    read, and Ctrl-C, which comes to the main thread, cannot leave one half started.
+    """
 
     mixes = True
 
     def __init__(self, job: Job, workers: int) -> None:
         self.in_flight = 1 if workers == 1 else 2 * workers
         self._job = job
-        self._workers = workers
-        self._pool: ProcessPoolExecutor | None = None
         self._parcels: set[Parcel] = set()
         self._free_files: list[int] = []
+        self._thread: ThreadPoolExecutor | None = None
+        if workers > 1:
+            self._thread = ThreadPoolExecutor(1, "workers")
+            self._pool = self._thread.submit(_started_pool, workers)
 
     def submit(self, work: Callable[[Job, Item], Result], item: Item) -> Callable[[], Result]:
         """Start a task, or do it."""
-        if self._workers == 1:
+        if self._thread is None:
             result = work(self._job, item)
             return lambda: result
-        if self._pool is None:
-            start_ahead()
-            self._pool = ProcessPoolExecutor(
-                self._workers, multiprocessing.get_context("forkserver"), initializer=start_worker
-            )
         parcel = Parcel(item, self._free_files)
         self._parcels.add(parcel)
-        try:
-            with _uninterrupted():
-                future = self._pool.submit(_work_on, work, self._job, parcel.label)
-        except BrokenProcessPool as error:
-            raise killed() from error
+        started = self._thread.submit(self._submit_to_pool, work, parcel.label)
 
         def wait() -> Result:
             try:
-                return future.result()
+                return started.result().result()
             except BrokenProcessPool as error:
                 raise killed() from error
             finally:
@@ -96,31 +57,29 @@ class LocalEngine:
 
     def close(self) -> None:
         """Wait for the tasks that run; those that wait are dropped."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+            if not self._pool.cancelled():
+                self._pool.result().shutdown(wait=True, cancel_futures=True)
         for parcel in self._parcels:
             parcel.discard()
         for file in self._free_files:
             os.close(file)
         self._free_files.clear()
 
+    def _submit_to_pool(self, work: Callable[[Job, Item], Result], label: Label) -> Future[Result]:
+        return self._pool.result().submit(_work_on, work, self._job, label)
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block. An executor that is interrupted while it starts a worker never
-    ends that worker, for which the process then waits at its own end."""
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if caught:
-        handler(*caught[0])
+
+def _started_pool(workers: int) -> ProcessPoolExecutor:
+    """A pool whose workers run. It starts one with each task, so each gets one to start with."""
+    start_ahead()
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("forkserver"), initializer=start_worker
+    )
+    for _ in range(workers):
+        pool.submit(int)
+    return pool
 
 
 def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:

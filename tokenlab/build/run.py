@@ -19,7 +19,6 @@ from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
 from tokenlab.build.forecast import Forecast, TextRead, forecast
 from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_parts
 from tokenlab.build.plan import Plan
-from tokenlab.build.pool import start_ahead
 from tokenlab.build.prepare import store_scheme
 from tokenlab.build.record import make_manifest, source_digests
 from tokenlab.build.shard_records import tokens_in_shards
@@ -29,6 +28,7 @@ from tokenlab.build.workspace import Workspace
 from tokenlab.card import CARD_FILE, dataset_card
 from tokenlab.corpus import document_digests
 from tokenlab.errors import TokenlabError
+from tokenlab.fork_server import start_ahead
 from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
 from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
@@ -116,7 +116,7 @@ class _Build:
     def _build(self) -> None:
         many = self._likely_many_parts()
         if many:
-            start_ahead(self.plan.spec.operators)
+            start_ahead(self.options.scheme)
         with self._stage("vocabulary"):
             self.progress.start("vocabulary", None, "B")
             scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)

@@ -1,13 +1,12 @@
 """What a worker needs, imported and loaded once before workers are forked from this process.
 
 numba takes a second of CPU to start and to load its kernels; a forked worker has them. The kernels that
-every scheme needs, and those of the operators that an environment variable names, run here once on next to
+every scheme needs, and those of the scheme that an environment variable names, run here once on next to
 nothing; one that is missing is loaded by each worker itself.
 """
 
 from __future__ import annotations
 
-import json
 import os
 
 import gigatoken  # noqa: F401  # to be there
@@ -15,12 +14,14 @@ import numpy as np
 
 from tokenlab.build import tasks  # noqa: F401  # to be there
 from tokenlab.build.encode import opened
-from tokenlab.build.pool import WARM_OPERATORS
+from tokenlab.errors import TokenlabError
+from tokenlab.fork_server import WARM_SCHEME
 from tokenlab.ops.digits import Digits
 from tokenlab.ops.operator import Operator
 from tokenlab.own_process import take_over
 from tokenlab.ragged import Ragged
 from tokenlab.registry import OPERATORS, make_operator
+from tokenlab.scheme_spec import open_scheme_spec
 from tokenlab.segment.byte import ByteSegmenter
 from tokenlab.segment.word_cache import WordCache
 
@@ -46,8 +47,12 @@ def warm() -> None:
 
 
 def _operators() -> list[Operator]:
-    """Those built in: what a plug-in raises would end this process."""
-    entries = json.loads(os.environ.get(WARM_OPERATORS, "[]"))
+    """Those built in: what a plug-in raises would end this process. None of a scheme that cannot be read;
+    the command itself says why."""
+    try:
+        entries = open_scheme_spec(os.environ[WARM_SCHEME]).operators if os.environ.get(WARM_SCHEME) else ()
+    except TokenlabError:
+        return []
     names = [entry if isinstance(entry, str) else entry["name"] for entry in entries]
     return [make_operator(entry) for entry, name in zip(entries, names, strict=True) if name in OPERATORS]
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
 from tokenlab.cli import ab, audit, build, exchange, inspect, report, sample, schemes, screen, train, verify
 from tokenlab.cli.app import app
 from tokenlab.errors import TokenlabError
+from tokenlab.own_process import leave
 
 __all__ = [
     "ab",
     "app",
     "audit",
     "build",
+    "command",
     "exchange",
     "inspect",
     "main",
@@ -32,8 +35,16 @@ INTERRUPTED = 130
 """What typer makes of Ctrl-C."""
 
 
-def main() -> None:
-    """Entry point: every error on purpose is one line on stderr and its exit code."""
+def command() -> NoReturn:
+    """Entry point: `main` in a process of its own."""
+    try:
+        main()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
+def main() -> NoReturn:
+    """Every error on purpose is one line on stderr and its exit code, by SystemExit."""
     arguments = spread(sys.argv[1:]) or ["--help"]
     try:
         code = app(arguments, standalone_mode=False)
@@ -89,6 +100,6 @@ def _usage_error() -> type[Exception]:
     return next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"tokenlab: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

@@ -10,9 +10,10 @@ from importlib.util import find_spec
 
 import msgspec
 
-from tokenlab.build.pool import killed, start_ahead, start_worker
+from tokenlab.build.pool import killed, start_worker
 from tokenlab.corpus import Corpus, open_corpus
 from tokenlab.errors import InputError
+from tokenlab.fork_server import start_ahead
 from tokenlab.progress import Progress
 from tokenlab.scheme_spec import SchemeSpec
 from tokenlab.screen.documents import ScreenDocuments, split_documents
