@@ -83,7 +83,7 @@ def simulate(parts: int) -> None:
         f"{base:.0f} MB to start with"
     )
     start = time.perf_counter()
-    engine = LocalEngine(Job(Path("."), "simulation", 0), 2)
+    engine = LocalEngine(Job(Path("."), "simulation", 0), 1)
     totals = PartTotals()
     for record in run_in_order(engine, encode_part, records(parts)):
         totals.add(record)

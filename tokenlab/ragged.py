@@ -10,7 +10,7 @@ without a copy and a numba kernel runs over a whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -52,13 +52,17 @@ class Ragged:
         return cls(values, offsets_of([len(row) for row in arrays]))
 
     @classmethod
-    def concatenate(cls, batches: Sequence[Ragged], dtype: Any) -> Ragged:
-        """The rows of all batches in one; of no batches, no rows of `dtype`."""
-        if len(batches) == 1:
+    def concatenate(
+        cls, batches: Sequence[Ragged], dtype: Any, room: Callable[[int], NDArray[Any]] | None = None
+    ) -> Ragged:
+        """The rows of all batches in one; of no batches, no rows of `dtype`. `room`: gives the array of so
+        many values where they are put together."""
+        if len(batches) == 1 and room is None:
             return batches[0]
         values = [batch.values for batch in batches] or [np.zeros(0, dtype)]
         lengths = [batch.lengths for batch in batches] or [np.zeros(0, np.int64)]
-        return cls(np.concatenate(values), offsets_of(np.concatenate(lengths)))
+        out = room(sum(map(len, values))) if room is not None else None
+        return cls(np.concatenate(values, out=out), offsets_of(np.concatenate(lengths)))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

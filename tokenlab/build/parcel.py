@@ -1,8 +1,8 @@
-"""An item on its way to a worker on this machine: its arrays lie in memory that both map.
+"""Items on their way to workers on this machine: their documents lie in memory that both map.
 
-Through the pipe of a process pool the documents of a part would be copied eight times. Here they are
-written once, to an anonymous file in memory. The file is used again for another item, as fresh memory costs
-twice as much to write, and goes when the last of those who hold it ends.
+Through the pipe of a process pool the documents of a part would be copied eight times. Here they are put
+together where the worker reads them: in an anonymous file in memory, which is used again when nothing refers
+to it, as fresh memory costs twice as much to write.
 """
 
 from __future__ import annotations
@@ -10,64 +10,85 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
-from itertools import accumulate
+import weakref
 from typing import Any, NamedTuple
 
-LEAST_BYTES = 1 << 20
-"""Arrays smaller than this, together, go through the pipe."""
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Label(NamedTuple):
-    """What a worker needs to open a parcel: the item without its arrays, where those are (a path, or
-    "" for the pipe), and their sizes."""
+    """What a worker needs to have an item: the item without its documents, and for each array that was left
+    out the file where it is, and its size."""
 
     item: bytes
-    path: str
-    sizes: tuple[int, ...]
+    arrays: tuple[tuple[str, int], ...]
 
 
-class Parcel:
-    """An item for a worker, until `discard`. `free`: files that other parcels no longer need; this one
-    takes one of them, and leaves its own there."""
-
-    def __init__(self, item: object, free: list[int]) -> None:
-        self._free = free
-        arrays: list[pickle.PickleBuffer] = []
-        packed = pickle.dumps(item, protocol=5, buffer_callback=arrays.append)
-        views = [array.raw() for array in arrays]
-        self._file: int | None = None
-        if sum(map(len, views)) < LEAST_BYTES or not hasattr(os, "memfd_create"):
-            self.label = Label(pickle.dumps(item, protocol=5), "", ())
-            return
-        self._file = free.pop() if free else os.memfd_create("tokenlab-parcel")
-        with open(self._file, "wb", buffering=0, closefd=False) as file:
-            file.seek(0)
-            for view in views:
-                written = 0
-                while written < len(view):
-                    written += file.write(view[written:])
-        self.label = Label(packed, f"/proc/{os.getpid()}/fd/{self._file}", tuple(map(len, views)))
-
-    def discard(self) -> None:
-        """Let go of the file: no worker uses the item any more."""
-        if self._file is not None:
-            self._free.append(self._file)
-            self._file = None
+class _Room(NamedTuple):
+    file: int
+    memory: mmap.mmap
+    address: int
 
 
-def open_parcel(label: Label) -> Any:
-    """The item; its arrays are writable and belong to this process until the parcel is discarded."""
-    if not label.path:
-        return pickle.loads(label.item)  # packed by this build
-    file = os.open(label.path, os.O_RDWR)
+class Rooms:
+    """Arrays that workers can map. Where the system has no such files, plain arrays, which go through the pipe."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[int, _Room] = {}
+        """By address."""
+        self._free: list[_Room] = []
+
+    def room(self, size: int) -> NDArray[np.uint8]:
+        """An array of `size`, of any content."""
+        if not hasattr(os, "memfd_create") or size == 0:
+            return np.empty(size, np.uint8)
+        room = self._free.pop() if self._free else self._made(size)
+        if len(room.memory) < size:
+            os.close(self._rooms.pop(room.address).file)
+            room = self._made(size)
+        array = np.frombuffer(room.memory, np.uint8)
+        weakref.finalize(array, self._free.append, room).atexit = False
+        return array[:size]
+
+    def _made(self, size: int) -> _Room:
+        capacity = 1 << (size - 1).bit_length()  # what is not used costs nothing
+        file = os.memfd_create("tokenlab-room")
+        os.truncate(file, capacity)
+        memory = mmap.mmap(file, capacity)
+        room = _Room(file, memory, np.frombuffer(memory, np.uint8).ctypes.data)
+        self._rooms[room.address] = room
+        return room
+
+    def label(self, item: object) -> Label:
+        """The label of an item, which must be kept for as long as a worker uses it."""
+        arrays: list[tuple[str, int]] = []
+
+        def in_band(buffer: pickle.PickleBuffer) -> bool:
+            raw = np.frombuffer(buffer.raw(), np.uint8)
+            room = self._rooms.get(raw.ctypes.data) if len(raw) else None
+            if room is not None:
+                arrays.append((f"/proc/{os.getpid()}/fd/{room.file}", len(raw)))
+            return room is None
+
+        return Label(pickle.dumps(item, protocol=5, buffer_callback=in_band), tuple(arrays))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for room in self._rooms.values():
+            os.close(room.file)
+        self._rooms.clear()
+
+
+def open_item(label: Label) -> Any:
+    """The item; its arrays are writable, and of this process until its sender forgets the item."""
+    return pickle.loads(label.item, buffers=[_mapped(*array) for array in label.arrays])  # packed by this build
+
+
+def _mapped(path: str, size: int) -> mmap.mmap:
+    file = os.open(path, os.O_RDWR)
     try:
         # All at once: a fault for each page would cost as much as reading it.
-        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-        memory = memoryview(mmap.mmap(file, sum(label.sizes), flags=flags))
+        return mmap.mmap(file, size, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
     finally:
         os.close(file)
-    starts = accumulate(label.sizes, initial=0)
-    return pickle.loads(
-        label.item,
-        buffers=[memory[start : start + size] for start, size in zip(starts, label.sizes, strict=False)],
-    )

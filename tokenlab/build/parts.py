@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,16 +105,23 @@ class Part:
     digests: NDArray[np.uint8]
 
 
-def read_parts(corpus: Corpus, *, val_docs: int, part_bytes: int) -> Iterator[tuple[PartInput, int]]:
+def read_parts(
+    corpus: Corpus,
+    *,
+    val_docs: int,
+    part_bytes: int,
+    room: Callable[[int], NDArray[np.uint8]] | None = None,
+) -> Iterator[tuple[PartInput, int]]:
     """Cut the corpus: a part ends at the split, or where the next document would take it over
-    `part_bytes`. Yields (part, bytes of input files read so far)."""
+    `part_bytes`. Yields (part, bytes of input files read so far). `room` as for `Ragged.concatenate`."""
     number = first = size = 0
     pieces: list[Ragged] = []
     origins: list[tuple[str, NDArray[np.int64]]] = []
 
     def part() -> PartInput:
         split: Split = "val" if first < val_docs else "train"
-        return PartInput(number, split, first, Ragged.concatenate(pieces, np.uint8), tuple(origins))
+        documents = Ragged.concatenate(pieces, np.uint8, room)
+        return PartInput(number, split, first, documents, tuple(origins))
 
     for batch in corpus.batches():
         start = 0

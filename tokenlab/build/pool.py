@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from tokenlab.build.engine import Item, Job, Result
-from tokenlab.build.parcel import Label, Parcel, open_parcel
+from tokenlab.build.parcel import Label, Rooms, open_item
 from tokenlab.errors import TokenlabError
 from tokenlab.fork_server import start_ahead
 from tokenlab.own_process import take_over
@@ -25,11 +25,11 @@ class LocalEngine:
 
     mixes = True
 
-    def __init__(self, job: Job, workers: int) -> None:
+    def __init__(self, job: Job, workers: int, rooms: Rooms | None = None) -> None:
+        """`rooms`: where the documents of the items are; what is not there goes through a pipe."""
         self.in_flight = 1 if workers == 1 else 2 * workers
         self._job = job
-        self._parcels: set[Parcel] = set()
-        self._free_files: list[int] = []
+        self._rooms = rooms or Rooms()
         self._thread: ThreadPoolExecutor | None = None
         if workers > 1:
             self._thread = ThreadPoolExecutor(1, "workers")
@@ -40,9 +40,8 @@ class LocalEngine:
         if self._thread is None:
             result = work(self._job, item)
             return lambda: result
-        parcel = Parcel(item, self._free_files)
-        self._parcels.add(parcel)
-        started = self._thread.submit(self._submit_to_pool, work, parcel.label)
+        started = self._thread.submit(self._submit_to_pool, work, self._rooms.label(item))
+        kept = [item]  # its room is used again when it is forgotten
 
         def wait() -> Result:
             try:
@@ -50,8 +49,7 @@ class LocalEngine:
             except BrokenProcessPool as error:
                 raise killed() from error
             finally:
-                self._parcels.discard(parcel)
-                parcel.discard()
+                kept.clear()
 
         return wait
 
@@ -61,11 +59,7 @@ class LocalEngine:
             self._thread.shutdown(wait=True, cancel_futures=True)
             if not self._pool.cancelled():
                 self._pool.result().shutdown(wait=True, cancel_futures=True)
-        for parcel in self._parcels:
-            parcel.discard()
-        for file in self._free_files:
-            os.close(file)
-        self._free_files.clear()
+        self._rooms.close()
 
     def _submit_to_pool(self, work: Callable[[Job, Item], Result], label: Label) -> Future[Result]:
         return self._pool.result().submit(_work_on, work, self._job, label)
@@ -83,7 +77,7 @@ def _started_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:
-    return work(job, open_parcel(label))
+    return work(job, open_item(label))
 
 
 def killed() -> TokenlabError:
