@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +25,7 @@ class AtomicFile:
         self._sync = sync
         # A name of its own: a writer that was thought dead, perhaps on another machine, may still write.
         self._beside = path.with_name(f"{path.name}.{secrets.token_hex(6)}{_SUFFIX}")
-        self.file: BinaryIO = open(self._beside, "w+b")  # noqa: SIM115  # closed by both ends
+        self.file: BufferedRandom = open(self._beside, "w+b")  # noqa: SIM115  # closed by both ends
 
     def commit(self) -> None:
         """Let the file appear at its path. Raises OSError with nothing left behind."""
@@ -42,10 +43,8 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        try:
+        with suppress(OSError):  # what it could not write on a full disk
             self.file.close()
-        except OSError:  # what it could not write on a full disk
-            pass
         self._beside.unlink(missing_ok=True)
 
 

@@ -129,9 +129,7 @@ class ShardWriter:
 
     def _header(self, count: int) -> bytes:
         if not 0 <= count <= MAX_COUNT:
-            raise ShardError(
-                f"{self._path}: a shard holds at most {MAX_COUNT:,} values, asked for {count:,}"
-            )
+            raise ShardError(f"{self._path}: a shard holds at most {MAX_COUNT:,} values, asked for {count:,}")
         header = np.zeros(HEADER_INTS, "<i4")
         header[:3] = self._form.magic, self._form.version, count
         return header.tobytes()

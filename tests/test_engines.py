@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,8 +19,8 @@ from tests.test_build import digests
 from tokenlab.build import BuildOptions, BuildReport, build, make_plan
 from tokenlab.build.engine import Done, EngineOptions, Job, attempt, run_in_order, unwrap
 from tokenlab.build.tasks import encode_part
-from tokenlab.fork_server import WARM_SCHEME
 from tokenlab.errors import InputError, TokenlabError
+from tokenlab.fork_server import WARM_SCHEME
 from tokenlab.progress import Progress
 
 VAL_DOCS = 20

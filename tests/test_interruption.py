@@ -372,7 +372,7 @@ def test_full_disk_keeps_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_kill_9_and_the_lock(tmp_path: Path) -> None:
     """A second build into the same output is refused while the first runs; the lock of a dead one is not."""
     program = (
-        "import sys; from pathlib import Path; from tokenlab.build.assembly import GrowingAssembly; import time\n"
+        "import sys, time; from pathlib import Path; from tokenlab.build.assembly import GrowingAssembly\n"
         "from tokenlab.build import *\n"
         "def wait(*a, **k):\n    print('assembling', flush=True); time.sleep(60)\n"
         "GrowingAssembly.finish = wait\n"
@@ -478,7 +478,8 @@ def test_a_part_is_what_was_encoded(tmp_path: Path, killed_when_assembling: Call
 
 def long_documents(folder: Path) -> Path:
     """24 MB: more than is read at a time."""
-    return write_jsonl(folder / "long.jsonl", [f"{n} " + "the cat sat on the mat " * 100 for n in range(10_000)])
+    texts = [f"{n} " + "the cat sat on the mat " * 100 for n in range(10_000)]
+    return write_jsonl(folder / "long.jsonl", texts)
 
 
 def test_the_forecast_of_a_resumed_build_counts_what_is_there(

@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 
 WARM = "tokenlab.build.warm"
 WARM_SCHEME = "TOKENLAB_WARM_SCHEME"
-"""Environment variable of the process that imports WARM: a scheme as `build --scheme` takes it, or "" for none."""
+"""Environment variable of the process that imports WARM: a scheme as `build --scheme` has it, "" for none."""
 
 TUNABLES = "GLIBC_TUNABLES"
 HUGE_PAGES = "glibc.malloc.hugetlb=1"

@@ -144,7 +144,9 @@ class PlannedShard:
         """Let the files appear; their record."""
         tokens = self._shard.written
         sha256 = self._shard.finish()
-        sidecar = self._sidecar and SidecarRecord(self._sidecar_file, self._sidecar.finish())
+        sidecar = None
+        if self._sidecar is not None:
+            sidecar = SidecarRecord(self._sidecar_file, self._sidecar.finish())
         return ShardRecord(
             file=self._file,
             documents=self._documents,

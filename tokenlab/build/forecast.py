@@ -90,7 +90,13 @@ class TextRead:
 
 
 def forecast(
-    plan: Plan, read: TextRead, tokens_per_byte: float, bytes_per_second: float, *, id_bytes: int, charge_bytes: int
+    plan: Plan,
+    read: TextRead,
+    tokens_per_byte: float,
+    bytes_per_second: float,
+    *,
+    id_bytes: int,
+    charge_bytes: int,
 ) -> Forecast:
     """Estimate from the text that was read, and what was measured; `id_bytes` and `charge_bytes`: of a token
     in the file of a part."""
@@ -107,8 +113,8 @@ def forecast(
 
 
 def sample_forecast(plan: Plan, scheme: Scheme) -> Forecast | None:
-    """Estimate before a build: reads the first parts and encodes two batches, the second for the rate, because
-    the first compiles. None without a part, or where its text cannot be encoded."""
+    """Estimate before a build: reads the first parts and encodes two batches, the second for the rate,
+    because the first compiles. None without a part, or where its text cannot be encoded."""
     read = TextRead()
     stream = read_parts(plan.corpus, val_docs=plan.val_docs, part_bytes=plan.options.part_bytes)
     parts = list(itertools.islice(read.counted(stream), SAMPLE_PARTS))

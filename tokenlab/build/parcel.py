@@ -32,7 +32,7 @@ class _Room(NamedTuple):
 
 
 class Rooms:
-    """Arrays that workers can map. Where the system has no such files, plain arrays, which go through the pipe."""
+    """Arrays that workers map; plain ones, which go through a pipe, where the system has no such files."""
 
     def __init__(self) -> None:
         self._rooms: dict[int, _Room] = {}
@@ -82,7 +82,8 @@ class Rooms:
 
 def open_item(label: Label) -> Any:
     """The item; its arrays are writable, and of this process until its sender forgets the item."""
-    return pickle.loads(label.item, buffers=[_mapped(*array) for array in label.arrays])  # packed by this build
+    arrays = [_mapped(*array) for array in label.arrays]
+    return pickle.loads(label.item, buffers=arrays)  # packed by this build
 
 
 def _mapped(path: str, size: int) -> mmap.mmap:

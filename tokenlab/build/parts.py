@@ -225,7 +225,7 @@ def _has_tokens(part: Part) -> bool:
 
 
 def _head_bytes(lengths: bytes) -> int:
-    return LENGTHS_BYTES + sum(np.frombuffer(lengths, "<u8").tolist()) + SHA256_BYTES
+    return LENGTHS_BYTES + int(np.frombuffer(lengths, "<u8").sum()) + SHA256_BYTES
 
 
 def write_part(

@@ -16,11 +16,12 @@ from tokenlab.errors import TokenlabError
 from tokenlab.fork_server import start_ahead
 from tokenlab.own_process import take_over
 
+
 class LocalEngine:
     """Worker processes, which start at once; with one worker, this process itself.
 
-    A thread starts them and hands them their tasks: a start takes a second, while which the first documents are
-    read, and Ctrl-C, which comes to the main thread, cannot leave one half started.
+    A thread starts them and hands them their tasks. A start takes a second, in which the first documents are
+    read; and Ctrl-C, which comes to the main thread, cannot leave one half started.
     """
 
     mixes = True
@@ -57,7 +58,7 @@ class LocalEngine:
         """Wait for the tasks that run; those that wait are dropped."""
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
-            if not self._pool.cancelled():
+            if not self._pool.cancelled() and self._pool.exception() is None:
                 self._pool.result().shutdown(wait=True, cancel_futures=True)
         self._rooms.close()
 
@@ -68,9 +69,7 @@ class LocalEngine:
 def _started_pool(workers: int) -> ProcessPoolExecutor:
     """A pool whose workers run. It starts one with each task, so each gets one to start with."""
     start_ahead()
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("forkserver"), initializer=start_worker
-    )
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"), initializer=start_worker)
     for _ in range(workers):
         pool.submit(int)
     return pool

@@ -42,9 +42,12 @@ def finished_shard(job: Job, plan: ShardPlan) -> ShardRecord | None:
         record = finished.record
         if finished.parts_sha256 != _parts_sha256(job, plan):
             return None
-        for kept in filter(None, [record, record.sidecar]):
-            with open(job.dataset / kept.file, "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != kept.sha256:
+        files = [(record.file, record.sha256)]
+        if record.sidecar is not None:
+            files.append((record.sidecar.file, record.sidecar.sha256))
+        for name, sha256 in files:
+            with open(job.dataset / name, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                     return None
     except (OSError, msgspec.MsgspecError):
         return None
