@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards import format_for_vocabulary
-from tokenlab.build.encode import charge_dtype
+from shards import ShardFormat, format_for_vocabulary
 from tokenlab.build.parts import PartInput, read_parts
 from tokenlab.build.plan import Plan
 from tokenlab.errors import EncodingError, TokenlabError
@@ -22,6 +21,8 @@ SAMPLE_BYTES = 1 << 22
 """A dry run reads so many parts, and encodes so much for the rate."""
 
 SIDECAR_BYTES = 2
+CHARGE_BYTES = 1
+"""Of a token, in a sidecar and in nearly every part."""
 
 
 @dataclass(frozen=True)
@@ -90,25 +91,18 @@ class TextRead:
 
 
 def forecast(
-    plan: Plan,
-    read: TextRead,
-    tokens_per_byte: float,
-    bytes_per_second: float,
-    *,
-    id_bytes: int,
-    charge_bytes: int,
+    plan: Plan, read: TextRead, form: ShardFormat, tokens_per_byte: float, bytes_per_second: float
 ) -> Forecast:
-    """Estimate from the text that was read, and what was measured; `id_bytes` and `charge_bytes`: of a token
-    in the file of a part."""
+    """Estimate from the text that was read, and what was measured on it."""
     options = plan.options
     total = read.expected_bytes(plan)
     if total is None:
         return Forecast(None, tokens_per_byte, bytes_per_second, None, None)
     tokens = int(total * tokens_per_byte)
-    output = tokens * (id_bytes + (SIDECAR_BYTES if options.train_bytes else 0))
+    output = tokens * (form.dtype.itemsize + (SIDECAR_BYTES if options.train_bytes else 0))
     # On one machine a part loses its tokens to the shard that is done.
     held = min(tokens, options.shard_tokens) if options.engine.name == "local" else tokens
-    working = output + held * (id_bytes + charge_bytes)
+    working = output + held * (form.dtype.itemsize + CHARGE_BYTES)
     return Forecast(total, tokens_per_byte, bytes_per_second, output, working)
 
 
@@ -121,26 +115,18 @@ def sample_forecast(plan: Plan, scheme: Scheme) -> Forecast | None:
     if not parts:
         return None
     documents = parts[-1].documents
-    batch, tokens, seconds, charge_bytes = documents, 0, 0.0, 1
+    batch, tokens, seconds = documents, 0, 0.0
     try:
         for bounds in _first_and_second(documents):
             batch = documents.rows(*bounds)
             begin = time.perf_counter()
-            encoded = scheme.encode_batch(batch)
+            tokens = len(scheme.encode_batch(batch).ids.values) + len(batch)
             seconds = time.perf_counter() - begin
-            tokens = len(encoded.ids.values) + len(batch)
-            charge_bytes = max(charge_bytes, charge_dtype(encoded.charges).itemsize)
     except EncodingError:
         return None  # the encoding itself names the document
     size = max(1, len(batch.values))
-    return forecast(
-        plan,
-        read,
-        tokens / size,
-        plan.options.workers * size / seconds,
-        id_bytes=format_for_vocabulary(scheme.segmenter.vocab_size).dtype.itemsize,
-        charge_bytes=charge_bytes,
-    )
+    form = format_for_vocabulary(scheme.segmenter.vocab_size)
+    return forecast(plan, read, form, tokens / size, plan.options.workers * size / seconds)
 
 
 def _first_and_second(documents: Ragged) -> list[tuple[int, int]]:

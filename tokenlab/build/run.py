@@ -10,13 +10,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shards import format_for_vocabulary, write_atomically
+from shards import ShardFormat, format_for_vocabulary, write_atomically
 from tokenlab.build.assemble import SIDECAR_FOLDER, ShardOptions
 from tokenlab.build.assembly import Assembly, GrowingAssembly, TaskAssembly
 from tokenlab.build.boundaries import add_boundaries
 from tokenlab.build.encode import VALIDATION_DIGESTS
 from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
-from tokenlab.build.forecast import Forecast, TextRead, forecast
+from tokenlab.build.forecast import TextRead, forecast
 from tokenlab.build.parcel import Rooms
 from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_parts
 from tokenlab.build.plan import Plan
@@ -32,7 +32,6 @@ from tokenlab.errors import TokenlabError
 from tokenlab.fork_server import start_ahead
 from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
 from tokenlab.progress import Progress
-from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import require_split
 
 FEW_PARTS = 3
@@ -138,9 +137,13 @@ class _Build:
             use_scheme(self.job, scheme)
         with closing(engine):
             try:
-                with closing(self._assembly(engine, scheme, workers)) as assembly:
+                form = format_for_vocabulary(scheme.segmenter.vocab_size)
+                how = ShardOptions(
+                    form, self.options.shard_tokens, scheme.segmenter.bos, self.options.train_bytes
+                )
+                with closing(self._assembly(engine, how, workers)) as assembly:
                     with self._stage("encode"):
-                        totals = self._encode(engine, stream, workers, assembly)
+                        totals = self._encode(engine, stream, workers, assembly, form)
                     with self._stage("assemble"):
                         shards = self._finish_shards(assembly, totals)
             finally:
@@ -174,11 +177,8 @@ class _Build:
         on_disk = sum(file.size for file in self.plan.corpus.files)
         return 2 * on_disk >= FEW_PARTS * self.options.part_bytes
 
-    def _assembly(self, engine: Engine, scheme: Scheme, workers: int) -> Assembly:
+    def _assembly(self, engine: Engine, how: ShardOptions, workers: int) -> Assembly:
         (self.job.dataset / SIDECAR_FOLDER).mkdir(exist_ok=True)
-        segmenter, options = scheme.segmenter, self.options
-        form = format_for_vocabulary(segmenter.vocab_size)
-        how = ShardOptions(form, options.shard_tokens, segmenter.bos, options.train_bytes)
         if self.job.one_machine:
             return GrowingAssembly(self.job, how, beside=workers > 1)
         return TaskAssembly(engine, how)
@@ -190,23 +190,40 @@ class _Build:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def _encode(
-        self, engine: Engine, stream: Iterator[tuple[PartInput, int]], workers: int, assembly: Assembly
+        self,
+        engine: Engine,
+        stream: Iterator[tuple[PartInput, int]],
+        workers: int,
+        assembly: Assembly,
+        form: ShardFormat,
     ) -> PartTotals:
-        read, totals = TextRead(), PartTotals()
-        expected: Forecast | None = None
-        self.progress.start("encode", None, "B")
+        totals = PartTotals()
         started = time.perf_counter()
-        for record in run_in_order(engine, encode_part, self._unfinished(read.counted(stream))):
+        self.progress.start("encode", None, "B")
+
+        def foreseen() -> Iterator[PartInput]:
+            """The parts; once the workers had three each, of which the first does not count, a forecast."""
+            read = TextRead()
+            begun: tuple[float, int] | None = None
+            due = True
+            for part in read.counted(stream):
+                encoded = totals.parts - self.reused_parts
+                if begun is None and encoded > workers:
+                    begun = time.perf_counter(), totals.bytes_read
+                if due and begun is not None and encoded > 3 * workers:
+                    due = False
+                    rate = (totals.bytes_read - begun[1]) / (time.perf_counter() - begun[0])
+                    expected = forecast(self.plan, read, form, totals.tokens / totals.bytes_read, rate)
+                    expected.check_disk(self.job.folder)
+                    self.progress.note(f"forecast: {expected}")
+                    self.progress.expect(expected.source_bytes)
+                yield part
+
+        for record in run_in_order(engine, encode_part, self._unfinished(foreseen())):
             totals.add(record)
             assembly.add(record)
-            rate = max(0, totals.bytes_read - self.reused_bytes) / (time.perf_counter() - started)
             ratio = totals.source_bytes / max(1, totals.tokens)
-            if expected is None and not read.ended and totals.parts - self.reused_parts > workers:
-                widths = {"id_bytes": record.id_bytes, "charge_bytes": record.charge_bytes}
-                expected = forecast(self.plan, read, 1 / ratio, rate, **widths)
-                expected.check_disk(self.job.folder)
-                self.progress.note(f"forecast: {expected}")
-                self.progress.expect(expected.source_bytes)
+            rate = max(0, totals.bytes_read - self.reused_bytes) / (time.perf_counter() - started)
             self.progress.advance(
                 totals.bytes_read,
                 f"{totals.documents_read:,} documents, {totals.tokens:,} tokens, {ratio:.2f} bytes a token, "
