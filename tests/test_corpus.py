@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokenlab.corpus
-from tokenlab.corpus import BadDocument, Corpus, CorpusDigest, document_digests, open_corpus
+from tokenlab.corpus import BadDocument, Corpus, CorpusDigest, DigestSet, document_digests, open_corpus
 from tokenlab.corpus import documents as documents_module
 from tokenlab.corpus import fineweb as fineweb_module
 from tokenlab.corpus import lines as lines_module
@@ -820,6 +820,24 @@ def test_digests_do_not_depend_on_the_container(tmp_path: Path) -> None:
     assert digests.shape == (len(TEXTS), 32)
     assert digests.dtype == np.uint8
     assert [row.tobytes() for row in digests] == each
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=6), min_size=1, max_size=4)
+)
+def test_digests_are_found_among_others(batches: list[list[tuple[int, int]]]) -> None:
+    """Those that begin alike, too; a set of Python's is the twin."""
+
+    def digests(batch: list[tuple[int, int]]) -> np.ndarray:
+        rows = [bytes([begin] * 8 + [end] * 24) for begin, end in batch]
+        return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32)
+
+    *added, asked = map(digests, batches)
+    known, twin = DigestSet(), set()
+    for batch in added:
+        known.add(batch)
+        twin.update(row.tobytes() for row in batch)
+    assert known.find(asked).tolist() == [row.tobytes() in twin for row in asked]
 
 
 def test_digests_of_nothing() -> None:

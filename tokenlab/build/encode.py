@@ -12,7 +12,7 @@ from shards import format_for_vocabulary
 from tokenlab.accounting.ledger import ImbalanceError, Ledger
 from tokenlab.build.engine import Job
 from tokenlab.build.parts import PartInput, PartRecord, write_part
-from tokenlab.corpus import document_digests
+from tokenlab.corpus import DigestSet, document_digests
 from tokenlab.errors import EncodingError, InputError, TokenlabError
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
@@ -40,9 +40,10 @@ class PartEncoder:
         self.form = format_for_vocabulary(scheme.segmenter.vocab_size)
 
     @cached_property
-    def _validation(self) -> frozenset[bytes]:
-        data = (self.folder / VALIDATION_DIGESTS).read_bytes()
-        return frozenset(data[at : at + 32] for at in range(0, len(data), 32))
+    def _validation(self) -> DigestSet:
+        digests = DigestSet()
+        digests.add(np.fromfile(self.folder / VALIDATION_DIGESTS, np.uint8).reshape(-1, 32))
+        return digests
 
     def encode(self, part: PartInput) -> PartRecord:
         """Encode a part and write its files.
@@ -53,7 +54,7 @@ class PartEncoder:
         digests = document_digests(part.documents)
         keep = np.ones(len(part.documents), bool)
         if part.split == "train":
-            keep = np.fromiter((row.tobytes() not in self._validation for row in digests), bool, len(digests))
+            keep = ~self._validation.find(digests)
         documents = part.documents.take(keep)
         kept = np.flatnonzero(keep)
         sampled = self._sample(part, documents)

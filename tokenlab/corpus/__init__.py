@@ -14,7 +14,7 @@ Positions in messages count from 1: rows, columns, characters, bytes. A blank li
 JSONL file is no document, but counts as a row.
 """
 
-from tokenlab.corpus.digest import CorpusDigest, document_digests
+from tokenlab.corpus.digest import CorpusDigest, DigestSet, document_digests
 from tokenlab.corpus.documents import BadDocument, Corpus, DocumentBatch, SourceFile
 from tokenlab.corpus.sources import open_corpus
 from tokenlab.corpus.urls import without_secrets
@@ -23,6 +23,7 @@ __all__ = [
     "BadDocument",
     "Corpus",
     "CorpusDigest",
+    "DigestSet",
     "DocumentBatch",
     "SourceFile",
     "document_digests",

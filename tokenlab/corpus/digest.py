@@ -26,6 +26,34 @@ def document_digests(documents: Ragged) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
 
 
+class DigestSet:
+    """Digests of documents that are looked for among others, a batch at a time."""
+
+    def __init__(self) -> None:
+        self._whole: set[bytes] = set()
+        self._beginnings = np.zeros(0, np.uint64)  # of 8 bytes, sorted
+
+    def add(self, digests: NDArray[np.uint8]) -> None:
+        """Add digests as `document_digests` returns them."""
+        self._whole.update(row.tobytes() for row in digests)
+        self._beginnings = np.union1d(self._beginnings, _beginnings(digests))
+
+    def find(self, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which of the digests, uint8 [n, 32], are in the set: bool [n]."""
+        if not self._whole:
+            return np.zeros(len(digests), bool)
+        beginnings = _beginnings(digests)
+        at = np.searchsorted(self._beginnings, beginnings)
+        found: NDArray[np.bool_] = self._beginnings[np.minimum(at, len(self._beginnings) - 1)] == beginnings
+        for d in np.flatnonzero(found):
+            found[d] = digests[d].tobytes() in self._whole
+        return found
+
+
+def _beginnings(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).reshape(-1)
+
+
 class CorpusDigest:
     """The corpus digest, fed with the documents' digests in order."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tokenlab.accounting.ledger import Ledger, charged_bytes
 from tokenlab.accounting.verdicts import Failure
-from tokenlab.corpus import CorpusDigest, document_digests
+from tokenlab.corpus import CorpusDigest, DigestSet, document_digests
 from tokenlab.cuts import CutMap
 from tokenlab.dataset import Dataset, TokenBatch
 from tokenlab.errors import DecodingError, EncodingError
@@ -67,7 +67,7 @@ class SplitCheck:
         split: Split,
         tallies: Tallies,
         source: SourceDocuments | None,
-        validation: set[bytes],
+        validation: DigestSet,
     ) -> None:
         self.dataset = dataset
         self.scheme = dataset.scheme
@@ -230,10 +230,10 @@ class SplitCheck:
         to be equal, the documents may still differ: that is open, not a failure."""
         self.digest.update(digests)
         if self.split == "val":
-            self.validation.update(row.tobytes() for row in digests)
+            self.validation.add(digests)
             return
         self.tallies.disjoint.count += len(digests)
-        twins = [d for d, row in enumerate(digests) if row.tobytes() in self.validation]
+        twins = np.flatnonzero(self.validation.find(digests)).tolist()
         if twins and known:
             self.tallies.disjoint.fail(self._failure(batch, twins[0], "a validation document is in train"))
         elif twins:

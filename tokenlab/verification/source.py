@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenlab.corpus import Corpus, CorpusDigest, document_digests, open_corpus
+from tokenlab.corpus import Corpus, CorpusDigest, DigestSet, document_digests, open_corpus
 from tokenlab.errors import InputError
 from tokenlab.manifest import Manifest, Split
 from tokenlab.ragged import Ragged
@@ -43,7 +43,7 @@ class SourceDocuments:
         self.digest = CorpusDigest()
         self._val_docs = val_docs
         self._drop_twins = drop_twins
-        self._validation: set[bytes] = set()
+        self._validation = DigestSet()
         self._stream = self._kept(corpus)
         self._held: tuple[Split, Taken] | None = None
 
@@ -76,8 +76,11 @@ class SourceDocuments:
         batches = (batch.documents for batch in corpus.batches())
         for documents, digests in ahead((documents, document_digests(documents)) for documents in batches):
             cut = max(0, min(len(documents), self._val_docs - self.documents))
-            self._validation.update(row.tobytes() for row in digests[:cut])
-            keep = self._unlike_validation(digests, cut)
+            if cut:
+                self._validation.add(digests[:cut])
+            keep = np.ones(len(documents), bool)
+            if self._drop_twins:
+                keep[cut:] = ~self._validation.find(digests[cut:])
             self.dropped.extend((self.documents + np.flatnonzero(~keep)).tolist())
             self.digest.update(digests)
             self.documents += len(documents)
@@ -87,12 +90,6 @@ class SourceDocuments:
                     here = keep[start:stop]
                     taken = Taken(documents.rows(start, stop).take(here), digests[start:stop][here])
                     yield split, taken  # type: ignore[misc]
-
-    def _unlike_validation(self, digests: NDArray[np.uint8], cut: int) -> NDArray[np.bool_]:
-        keep = np.ones(len(digests), bool)
-        for d in range(cut, len(digests) if self._drop_twins else 0):
-            keep[d] = digests[d].tobytes() not in self._validation
-        return keep
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:

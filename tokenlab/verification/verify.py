@@ -10,6 +10,7 @@ import msgspec
 
 from shards import ShardError
 from tokenlab.accounting.verdicts import EXIT_CODES, Failure, Overall, Verdict, overall
+from tokenlab.corpus import DigestSet
 from tokenlab.dataset import Dataset, DocumentError
 from tokenlab.errors import InputError, PlugInUnavailable
 from tokenlab.manifest import SPLITS, Manifest, read_manifest
@@ -180,7 +181,7 @@ def _check_documents(
     notes: list[str],
 ) -> dict[str, SplitTotals]:
     totals: dict[str, SplitTotals] = {}
-    validation: set[bytes] = set()
+    validation = DigestSet()
     unchanged = 0
     progress.start("documents", sum(split.tokens for split in dataset.manifest.splits.values()), "tokens")
     done = 0
