@@ -22,7 +22,7 @@ import numpy as np
 
 from shards import FORMATS
 from tokenlab.accounting.ledger import Ledger
-from tokenlab.build.assemble import plan_shards
+from tokenlab.build.assemble import ShardOptions, plan_shards
 from tokenlab.build.engine import Done, Job, run_in_order
 from tokenlab.build.parts import PartInput, PartRecord, finished_part, write_part
 from tokenlab.build.plan import PART_BYTES, SHARD_TOKENS
@@ -64,6 +64,8 @@ def records(count: int) -> Iterator[Done]:
                 charged_bytes=PART_BYTES,
                 unattributed_bytes=0,
                 id_bytes=2,
+                charge_bytes=1,
+                values_sha256="0" * 64,
                 dropped=(first,) if number % 100 == 1 else (),
             )
         )
@@ -93,8 +95,9 @@ def simulate(parts: int) -> None:
     shards = copied = 0
     largest = 0
     done: list[Any] = []
+    how = ShardOptions(FORMATS["uint16"], SHARD_TOKENS, 1, train_bytes=True)
     for plan in plan_shards("train", train.first, train.tokens, SHARD_TOKENS):
-        task = ShardTask(plan, FORMATS["uint16"], 1, True)
+        task = ShardTask(plan, how)
         shards += 1
         copied += plan.tokens
         largest = max(largest, len(task.plan.ranges))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shards import format_for_vocabulary
 from tokenlab.accounting.ledger import Ledger
-from tokenlab.build.assemble import plan_shards, write_planned_shard
+from tokenlab.build.assemble import ShardOptions, ShardPlan, plan_shards, write_planned_shard
 from tokenlab.build.encode import BATCH_BYTES, charge_dtype, opened
 from tokenlab.build.parts import PartRecord, read_parts, write_part
 from tokenlab.build.plan import PART_BYTES, SHARD_TOKENS
@@ -97,8 +97,9 @@ def _pass(
         )
     train = [record for record in records if record.split == "train"]
     tokens = np.array([record.tokens for record in train], np.int64)
+    how = ShardOptions(form, SHARD_TOKENS, bos, train_bytes=True)
     for plan in plan_shards("train", train[0].number, tokens, SHARD_TOKENS):
-        clock("assemble shards and sidecars", _assemble, plan, folder, form, bos)
+        clock("assemble shards and sidecars", _assemble, plan, folder, how)
     return sum(record.source_bytes for record in records)
 
 
@@ -132,6 +133,6 @@ def _others(
         clock("-v1: normaliser kernel with cut map", normalizer.apply, batch)
 
 
-def _assemble(plan: Any, folder: Path, form: Any, bos: int) -> None:
+def _assemble(plan: ShardPlan, folder: Path, how: ShardOptions) -> None:
     (folder / "bytes").mkdir(exist_ok=True)
-    write_planned_shard(plan, parts=folder, output=folder, form=form, bos=bos, sidecar=True)
+    write_planned_shard(plan, parts=folder, output=folder, how=how)

@@ -230,6 +230,28 @@ def test_a_damaged_part_is_done_again(tmp_path: Path, killed_when_assembling: Ca
     assert report.reused_parts == len(parts) - 3
 
 
+@pytest.mark.parametrize("damage", ["part", "shard"])
+def test_parts_that_lost_their_tokens(
+    tmp_path: Path, killed_when_assembling: Callable[..., None], damage: str
+) -> None:
+    """Parts are cut off before tokens that are in shards, and are done again if what has them is damaged."""
+    out, options = tmp_path / "out", {"part_bytes": 60_000, "shard_tokens": 200_000}
+    make(tmp_path / "whole", None, "bytes", **options)
+    killed_when_assembling(out, None, "bytes", **options)
+    parts = parts_of(out)
+    cut = [path for path in parts if path.stat().st_size < 40_000]  # ids and charges: 3 bytes a token
+    assert cut == parts[: len(cut)]
+    assert 4 < len(cut) < len(parts)
+    shard = tmp_path / "out.partial/dataset/fineweb_train_000000.bin"
+    victim = cut[2] if damage == "part" else shard
+    content = bytearray(victim.read_bytes())
+    content[100] ^= 1
+    victim.write_bytes(content)
+    report = make(out, None, "bytes", **options)
+    assert digests(out) == digests(tmp_path / "whole")
+    assert report.reused_parts == len(parts) - len(cut) + 1  # the part of validation, whose shard is whole
+
+
 def test_a_damaged_shard_is_written_again(
     tmp_path: Path, killed_build: Kill, whole: tuple[dict[str, Any], Path]
 ) -> None:
