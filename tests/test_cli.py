@@ -257,6 +257,23 @@ def test_build_and_verify_never_import_torch(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_ctrl_c_waits_for_native_code() -> None:
+    """An exception in the midst of numba or gigatoken would crash the process: it comes after it."""
+    program = (
+        "import signal, time\n"
+        "from tokenlab.own_process import interrupt_safely\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "interrupt_safely()\n"
+        "inside = {'__name__': 'numba.core.caching', 'signal': signal, 'time': time}\n"
+        "exec('def load():\\n signal.raise_signal(2)\\n time.sleep(0.2)\\n print(\"loaded\")', inside)\n"
+        "inside['load']()\n"
+        "try: time.sleep(20)\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout == "loaded\ninterrupted\n", result.stderr
+
+
 def test_json_of_build_and_verify(tmp_path: Path, documents: Path) -> None:
     out = tmp_path / "out"
     arguments = ("--scheme", "bytes", "--input", documents, "--val-docs", 3, "--output", out, "--json")

@@ -15,16 +15,21 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _KEPT_BYTES = 1 << 28
 _LARGEST_BLOCK = 1 << 25  # what glibc accepts
 
+
+_FRAGILE_PACKAGES = ("numba", "llvmlite", "gigatoken")
+_RETRY_SECONDS = 0.05
 
 _ours = False
 
@@ -39,6 +44,24 @@ def take_over() -> None:
     global _ours
     _ours = True
     _keep_freed_memory()
+
+
+def interrupt_safely() -> None:
+    """Let Ctrl-C wait while numba loads a kernel or gigatoken encodes: an exception in the midst of their
+    native code ends in a crash or a panic. For the main thread; a handler that is not Python's own stays."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in _FRAGILE_PACKAGES:
+            again = threading.Timer(_RETRY_SECONDS, signal.raise_signal, [number])
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def leave(code: int) -> NoReturn:

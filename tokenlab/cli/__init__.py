@@ -11,7 +11,7 @@ import typer
 from tokenlab.cli import ab, audit, build, exchange, inspect, report, sample, schemes, screen, train, verify
 from tokenlab.cli.app import app
 from tokenlab.errors import TokenlabError
-from tokenlab.own_process import leave
+from tokenlab.own_process import interrupt_safely, leave
 
 __all__ = [
     "ab",
@@ -45,6 +45,7 @@ def command() -> NoReturn:
 
 def main() -> NoReturn:
     """Every error on purpose is one line on stderr and its exit code, by SystemExit."""
+    interrupt_safely()
     arguments = spread(sys.argv[1:]) or ["--help"]
     try:
         code = app(arguments, standalone_mode=False)
