@@ -53,15 +53,15 @@ class Ragged:
 
     @classmethod
     def concatenate(
-        cls, batches: Sequence[Ragged], dtype: Any, room: Callable[[int], NDArray[Any]] | None = None
+        cls, batches: Sequence[Ragged], dtype: Any, empty: Callable[[int], NDArray[Any]] | None = None
     ) -> Ragged:
-        """The rows of all batches in one; of no batches, no rows of `dtype`. `room`: gives the array of so
-        many values where they are put together."""
-        if len(batches) == 1 and room is None:
+        """The rows of all batches in one; of no batches, no rows of `dtype`. `empty`: gives an array of
+        so many values, of any content, where they are put together."""
+        if len(batches) == 1 and empty is None:
             return batches[0]
         values = [batch.values for batch in batches] or [np.zeros(0, dtype)]
         lengths = [batch.lengths for batch in batches] or [np.zeros(0, np.int64)]
-        out = room(sum(map(len, values))) if room is not None else None
+        out = empty(sum(map(len, values))) if empty is not None else None
         return cls(np.concatenate(values, out=out), offsets_of(np.concatenate(lengths)))
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shards import FORMATS, ShardFormat, ShardWriter, shard_name, sidecar_name
 from tokenlab.build.parts import open_part, part_path
 from tokenlab.errors import TokenlabError
-from tokenlab.manifest import ShardRecord, SidecarRecord, Split
+from tokenlab.manifest import SPLITS, ShardRecord, SidecarRecord, Split
 
 SIDECAR_FOLDER = "bytes"
 SIDECAR_FORM = FORMATS["uint16"]
@@ -59,18 +59,21 @@ class ShardPlan:
 
 
 class ShardCutter:
-    """Cuts the tokens of a split's parts, which come in order, into shards of `shard_tokens`."""
+    """Cuts the tokens of parts, which come in order, into shards of `shard_tokens`, each of one split."""
 
-    def __init__(self, split: Split, shard_tokens: int) -> None:
-        self.split: Split = split
+    def __init__(self, shard_tokens: int) -> None:
+        self.split: Split = SPLITS[0]
         self.index = 0
         self.ranges: list[PartRange] = []
-        """Of the shard that is not complete: its index, and what it has so far."""
+        """Of the shard that is not complete: its split, its index, and what it has so far."""
         self._shard_tokens = shard_tokens
         self._room = shard_tokens
 
-    def add(self, number: int, tokens: int) -> Iterator[ShardPlan]:
-        """Take in a part; the shards that it completes."""
+    def add(self, split: Split, number: int, tokens: int) -> Iterator[ShardPlan]:
+        """Take in a part; the shards that it completes, the last of the split before among them."""
+        if split != self.split:
+            yield from self.finish()
+            self.split, self.index = split, 0
         start = 0
         while start < tokens:
             stop = min(tokens, start + self._room)
@@ -81,7 +84,7 @@ class ShardCutter:
                 yield self._cut()
 
     def finish(self) -> Iterator[ShardPlan]:
-        """The last shard, which is shorter, if anything is left for it."""
+        """The last shard of the split, which is shorter, if anything is left for it."""
         if self.ranges:
             yield self._cut()
 
@@ -96,9 +99,9 @@ def plan_shards(
     split: Split, first: int, tokens: NDArray[np.int64], shard_tokens: int
 ) -> Iterator[ShardPlan]:
     """The shards of a split whose parts are numbered from `first`, with a count of tokens for each."""
-    cutter = ShardCutter(split, shard_tokens)
+    cutter = ShardCutter(shard_tokens)
     for number, count in enumerate(tokens.tolist(), first):
-        yield from cutter.add(number, count)
+        yield from cutter.add(split, number, count)
     yield from cutter.finish()
 
 

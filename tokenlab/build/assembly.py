@@ -16,7 +16,7 @@ from tokenlab.build.engine import Engine, Job
 from tokenlab.build.parts import PartRecord, cut_part
 from tokenlab.build.shard_records import finished_shard, is_noted, keep_shard
 from tokenlab.build.tasks import ShardTask, assemble_shard
-from tokenlab.manifest import SPLITS, ShardRecord, Split
+from tokenlab.manifest import ShardRecord, Split
 
 Assembled = tuple[Split, ShardRecord, bool]
 """A shard that is done: its split, its record, whether an earlier run had written it."""
@@ -45,17 +45,14 @@ class TaskAssembly:
     def __init__(self, engine: Engine, how: ShardOptions) -> None:
         self._engine = engine
         self._how = how
-        self._cutter = ShardCutter(SPLITS[0], how.shard_tokens)
+        self._cutter = ShardCutter(how.shard_tokens)
         self._planned: deque[ShardPlan] = deque()
         self._running: deque[Callable[[], Assembled]] = deque()
         self._done: deque[Assembled] = deque()
 
     def add(self, part: PartRecord) -> None:
         """Take in the next part, and start the shards that it completes."""
-        if part.split != self._cutter.split:
-            self._planned.extend(self._cutter.finish())
-            self._cutter = ShardCutter(part.split, self._how.shard_tokens)
-        self._planned.extend(self._cutter.add(part.number, part.tokens))
+        self._planned.extend(self._cutter.add(part.split, part.number, part.tokens))
         if self._engine.mixes:
             self._start_planned()
 
@@ -124,22 +121,20 @@ class _GrowingShards:
     def __init__(self, job: Job, how: ShardOptions) -> None:
         self._job = job
         self._how = how
-        self._cutter = ShardCutter(SPLITS[0], how.shard_tokens)
+        self._cutter = ShardCutter(how.shard_tokens)
         self._open: PlannedShard | None = None
         self._written = 0  # ranges of the open shard
 
     def add(self, part: PartRecord) -> list[Assembled]:
         """Take in the next part; the shards that it completes."""
-        done: list[Assembled] = []
-        if part.split != self._cutter.split:
-            done += self.finish()
-            self._cutter = ShardCutter(part.split, self._how.shard_tokens)
-        for plan in self._cutter.add(part.number, part.tokens):
-            goes_on = plan.ranges[-1].stop < part.tokens
+        done = []
+        for plan in self._cutter.add(part.split, part.number, part.tokens):
+            last = plan.ranges[-1]
+            goes_on = last.number == part.number and last.stop < part.tokens
             done.append(self._complete(plan, plan.ranges[:-1] if goes_on else plan.ranges))
         # One that an earlier run wrote is held against its plan when that is complete.
         if not is_noted(self._job, self._cutter.split, self._cutter.index):
-            self._grow(self._cutter.index, self._cutter.ranges)
+            self._grow(self._cutter.split, self._cutter.index, self._cutter.ranges)
         return done
 
     def finish(self) -> list[Assembled]:
@@ -151,11 +146,11 @@ class _GrowingShards:
         if self._open is not None:
             self._open.discard()
 
-    def _grow(self, index: int, ranges: Sequence[PartRange]) -> None:
+    def _grow(self, split: Split, index: int, ranges: Sequence[PartRange]) -> None:
         """Write what the open shard has not yet of its ranges."""
         for r in ranges[self._written :]:
             if self._open is None:
-                job, split, tokens = self._job, self._cutter.split, self._how.shard_tokens
+                job, tokens = self._job, self._how.shard_tokens
                 self._open = PlannedShard(
                     split, index, tokens, parts=job.parts, output=job.dataset, how=self._how
                 )
@@ -167,7 +162,7 @@ class _GrowingShards:
         record = finished_shard(self._job, plan)
         was_there = record is not None
         if record is None:
-            self._grow(plan.index, plan.ranges)
+            self._grow(plan.split, plan.index, plan.ranges)
             assert self._open is not None, "a shard has tokens"
             record = self._open.finish()
             keep_shard(self._job, plan, record)

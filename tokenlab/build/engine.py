@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from tokenlab.build.parcel import Rooms
+from tokenlab.build.shared_memory import SharedMemory
 from tokenlab.errors import InputError, TokenlabError
 
 EngineName = Literal["local", "ray", "slurm"]
@@ -115,8 +115,8 @@ class Failure:
     error: Exception
 
 
-def open_engine(chosen: EngineOptions, job: Job, workers: int, rooms: Rooms | None = None) -> Engine:
-    """The engine of a build; `rooms` as for `LocalEngine`. Raises TokenlabError when it does not start."""
+def open_engine(chosen: EngineOptions, job: Job, workers: int, memory: SharedMemory | None = None) -> Engine:
+    """The engine of a build; `memory` as for `LocalEngine`. Raises TokenlabError when it does not start."""
     if chosen.name == "ray":
         from tokenlab.build.ray_engine import RayEngine
 
@@ -127,7 +127,7 @@ def open_engine(chosen: EngineOptions, job: Job, workers: int, rooms: Rooms | No
         return SlurmEngine(job, workers, chosen.address, chosen.options)
     from tokenlab.build.pool import LocalEngine
 
-    return LocalEngine(job, workers, rooms)
+    return LocalEngine(job, workers, memory)
 
 
 def run_in_order(

@@ -110,17 +110,17 @@ def read_parts(
     *,
     val_docs: int,
     part_bytes: int,
-    room: Callable[[int], NDArray[np.uint8]] | None = None,
+    empty: Callable[[int], NDArray[np.uint8]] | None = None,
 ) -> Iterator[tuple[PartInput, int]]:
     """Cut the corpus: a part ends at the split, or where the next document would take it over
-    `part_bytes`. Yields (part, bytes of input files read so far). `room` as for `Ragged.concatenate`."""
+    `part_bytes`. Yields (part, bytes of input files read so far). `empty` as for `Ragged.concatenate`."""
     number = first = size = 0
     pieces: list[Ragged] = []
     origins: list[tuple[str, NDArray[np.int64]]] = []
 
     def part() -> PartInput:
         split: Split = "val" if first < val_docs else "train"
-        documents = Ragged.concatenate(pieces, np.uint8, room)
+        documents = Ragged.concatenate(pieces, np.uint8, empty)
         return PartInput(number, split, first, documents, tuple(origins))
 
     for batch in corpus.batches():

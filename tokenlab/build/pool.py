@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from tokenlab.build.engine import Item, Job, Result
-from tokenlab.build.parcel import Label, Rooms, open_item
+from tokenlab.build.shared_memory import Label, SharedMemory, open_item
 from tokenlab.errors import TokenlabError
 from tokenlab.fork_server import start_ahead
 from tokenlab.own_process import take_over
@@ -26,11 +26,11 @@ class LocalEngine:
 
     mixes = True
 
-    def __init__(self, job: Job, workers: int, rooms: Rooms | None = None) -> None:
-        """`rooms`: where the documents of the items are; what is not there goes through a pipe."""
+    def __init__(self, job: Job, workers: int, memory: SharedMemory | None = None) -> None:
+        """`memory`: where the documents of the items are; what is not there goes through a pipe."""
         self.in_flight = 1 if workers == 1 else 2 * workers
         self._job = job
-        self._rooms = rooms or Rooms()
+        self._memory = memory or SharedMemory()
         self._thread: ThreadPoolExecutor | None = None
         if workers > 1:
             self._thread = ThreadPoolExecutor(1, "workers")
@@ -41,8 +41,8 @@ class LocalEngine:
         if self._thread is None:
             result = work(self._job, item)
             return lambda: result
-        started = self._thread.submit(self._submit_to_pool, work, self._rooms.label(item))
-        kept = [item]  # its room is used again when it is forgotten
+        started = self._thread.submit(self._submit_to_pool, work, self._memory.label(item))
+        kept = [item]  # its memory is used again when it is forgotten
 
         def wait() -> Result:
             try:
@@ -60,7 +60,7 @@ class LocalEngine:
             self._thread.shutdown(wait=True, cancel_futures=True)
             if not self._pool.cancelled() and self._pool.exception() is None:
                 self._pool.result().shutdown(wait=True, cancel_futures=True)
-        self._rooms.close()
+        self._memory.close()
 
     def _submit_to_pool(self, work: Callable[[Job, Item], Result], label: Label) -> Future[Result]:
         return self._pool.result().submit(_work_on, work, self._job, label)

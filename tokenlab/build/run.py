@@ -17,12 +17,12 @@ from tokenlab.build.boundaries import add_boundaries
 from tokenlab.build.encode import VALIDATION_DIGESTS
 from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
 from tokenlab.build.forecast import TextRead, forecast
-from tokenlab.build.parcel import Rooms
 from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_parts
 from tokenlab.build.plan import Plan
 from tokenlab.build.prepare import store_scheme
 from tokenlab.build.record import make_manifest, source_digests
 from tokenlab.build.shard_records import tokens_in_shards
+from tokenlab.build.shared_memory import SharedMemory
 from tokenlab.build.tasks import encode_part, forget_scheme, use_scheme
 from tokenlab.build.totals import PartTotals
 from tokenlab.build.workspace import Workspace
@@ -121,19 +121,19 @@ class _Build:
             self.progress.start("vocabulary", None, "B")
             scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
             self.progress.finish()
-        workers, rooms = self.options.workers, Rooms()
+        workers, memory = self.options.workers, SharedMemory()
         stream = read_parts(
             self.plan.corpus,
             val_docs=self.plan.val_docs,
             part_bytes=self.options.part_bytes,
-            room=rooms.room if self.job.one_machine and workers > 1 else None,
+            empty=memory.empty if self.job.one_machine and workers > 1 else None,
         )
         with self._stage("encode"):
             if self.job.one_machine and not many:
                 ahead = list(itertools.islice(stream, FEW_PARTS))
                 workers = workers if len(ahead) == FEW_PARTS else 1
                 stream = itertools.chain(_taken(ahead), stream)
-            engine = open_engine(self.options.engine, self.job, workers, rooms)
+            engine = open_engine(self.options.engine, self.job, workers, memory)
             use_scheme(self.job, scheme)
         with closing(engine):
             try:

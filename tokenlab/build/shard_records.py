@@ -66,12 +66,9 @@ def tokens_in_shards(job: Job, shard_tokens: int) -> dict[Split, int]:
 
 def _plans(job: Job, shard_tokens: int) -> Iterator[ShardPlan]:
     """The shards of the parts that are there, up to the first that is missing or damaged."""
-    cutter = ShardCutter(SPLITS[0], shard_tokens)
+    cutter = ShardCutter(shard_tokens)
     for record in _records(job):
-        if record.split != cutter.split:
-            yield from cutter.finish()
-            cutter = ShardCutter(record.split, shard_tokens)
-        yield from cutter.add(record.number, record.tokens)
+        yield from cutter.add(record.split, record.number, record.tokens)
     yield from cutter.finish()
 
 

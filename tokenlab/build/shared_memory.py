@@ -25,40 +25,40 @@ class Label(NamedTuple):
     arrays: tuple[tuple[str, int], ...]
 
 
-class _Room(NamedTuple):
+class _Block(NamedTuple):
     file: int
     memory: mmap.mmap
     address: int
 
 
-class Rooms:
+class SharedMemory:
     """Arrays that workers map; plain ones, which go through a pipe, where the system has no such files."""
 
     def __init__(self) -> None:
-        self._rooms: dict[int, _Room] = {}
+        self._blocks: dict[int, _Block] = {}
         """By address."""
-        self._free: list[_Room] = []
+        self._free: list[_Block] = []
 
-    def room(self, size: int) -> NDArray[np.uint8]:
+    def empty(self, size: int) -> NDArray[np.uint8]:
         """An array of `size`, of any content."""
         if not hasattr(os, "memfd_create") or size == 0:
             return np.empty(size, np.uint8)
-        room = self._free.pop() if self._free else self._made(size)
-        if len(room.memory) < size:
-            os.close(self._rooms.pop(room.address).file)
-            room = self._made(size)
-        array = np.frombuffer(room.memory, np.uint8)
-        weakref.finalize(array, self._free.append, room).atexit = False
+        block = self._free.pop() if self._free else self._made(size)
+        if len(block.memory) < size:
+            os.close(self._blocks.pop(block.address).file)
+            block = self._made(size)
+        array = np.frombuffer(block.memory, np.uint8)
+        weakref.finalize(array, self._free.append, block).atexit = False
         return array[:size]
 
-    def _made(self, size: int) -> _Room:
+    def _made(self, size: int) -> _Block:
         capacity = 1 << (size - 1).bit_length()  # what is not used costs nothing
-        file = os.memfd_create("tokenlab-room")
+        file = os.memfd_create("tokenlab-documents")
         os.truncate(file, capacity)
         memory = mmap.mmap(file, capacity)
-        room = _Room(file, memory, np.frombuffer(memory, np.uint8).ctypes.data)
-        self._rooms[room.address] = room
-        return room
+        block = _Block(file, memory, np.frombuffer(memory, np.uint8).ctypes.data)
+        self._blocks[block.address] = block
+        return block
 
     def label(self, item: object) -> Label:
         """The label of an item, which must be kept for as long as a worker uses it."""
@@ -66,18 +66,18 @@ class Rooms:
 
         def in_band(buffer: pickle.PickleBuffer) -> bool:
             raw = np.frombuffer(buffer.raw(), np.uint8)
-            room = self._rooms.get(raw.ctypes.data) if len(raw) else None
-            if room is not None:
-                arrays.append((f"/proc/{os.getpid()}/fd/{room.file}", len(raw)))
-            return room is None
+            block = self._blocks.get(raw.ctypes.data) if len(raw) else None
+            if block is not None:
+                arrays.append((f"/proc/{os.getpid()}/fd/{block.file}", len(raw)))
+            return block is None
 
         return Label(pickle.dumps(item, protocol=5, buffer_callback=in_band), tuple(arrays))
 
     def close(self) -> None:
         """Let go of the files."""
-        for room in self._rooms.values():
-            os.close(room.file)
-        self._rooms.clear()
+        for block in self._blocks.values():
+            os.close(block.file)
+        self._blocks.clear()
 
 
 def open_item(label: Label) -> Any:
