@@ -15,7 +15,11 @@ from measure import cpu_seconds
 from numpy.typing import NDArray
 from text import kernel_options, load_documents, repeated
 
-from tokenlab.boundaries import Rule, as_stream, fit_rule, new_state, parse_rule, target_bytes_per_patch
+from tokenlab.boundaries.fit import fit_rule
+from tokenlab.boundaries.request import parse_rule, target_bytes_per_patch
+from tokenlab.boundaries.rule import Rule
+from tokenlab.boundaries.state import new_state
+from tokenlab.boundaries.stream import as_stream
 from tokenlab.build.boundaries import CHUNK
 from tokenlab.ragged import Ragged
 from tokenlab.segment.byte import ByteSegmenter

@@ -14,25 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shards.boundaries
-from tokenlab.boundaries import (
+from tokenlab.boundaries.entropy import (
+    MAX_ORDER,
+    UNITS,
     Entropy,
     EntropyTable,
-    Fixed,
     Monotonic,
-    Space,
-    Table2,
-    TokenEnds,
     TopK,
-    as_ids,
-    fit_rule,
-    new_state,
-    parse_rule,
-    read_rule,
-    target_bytes_per_patch,
+    from_units,
+    to_units,
 )
-from tokenlab.boundaries.entropy import MAX_ORDER, UNITS, from_units, to_units
-from tokenlab.boundaries.fit import fit_entropy_table
-from tokenlab.boundaries.request import BYTES_PER_PATCH, RULES
+from tokenlab.boundaries.fit import fit_entropy_table, fit_rule
+from tokenlab.boundaries.record import read_rule
+from tokenlab.boundaries.request import BYTES_PER_PATCH, RULES, parse_rule, target_bytes_per_patch
+from tokenlab.boundaries.state import new_state
+from tokenlab.boundaries.stream import as_ids
+from tokenlab.boundaries.table2 import Table2
+from tokenlab.boundaries.token_ends import TokenEnds
+from tokenlab.boundaries.unfitted import Fixed, Space
 from tokenlab.corpus import open_corpus
 from tokenlab.errors import InputError
 from tokenlab.segment.byte_level import train_byte_level

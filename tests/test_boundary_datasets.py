@@ -15,7 +15,10 @@ from shards.boundaries import BoundaryHeader, open_boundaries, unpack, write_bou
 from tests.command import refused, tokenlab
 from tests.test_build import digests
 from tokenlab.ab.controls import permute_ids
-from tokenlab.boundaries import Rule, TopK, as_document, as_stream, new_state
+from tokenlab.boundaries.entropy import TopK
+from tokenlab.boundaries.rule import Rule
+from tokenlab.boundaries.state import new_state
+from tokenlab.boundaries.stream import as_document, as_stream
 from tokenlab.build import BuildOptions, BuildReport, build, make_plan
 from tokenlab.build import boundaries as build_boundaries
 from tokenlab.build import run as build_run
@@ -272,7 +275,7 @@ def test_a_kernel_that_looks_ahead_is_caught_by_the_prefixes(
     entropy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernels agree with the file: only the slow twin, on prefixes, does not."""
-    from tokenlab.boundaries import Entropy
+    from tokenlab.boundaries.entropy import Entropy
 
     def one_further(self: Entropy, ids: Any, state: Any) -> Any:
         seen = honest(self, ids, state)

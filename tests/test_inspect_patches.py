@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.command import tokenlab, write_jsonl
-from tokenlab.boundaries import Space
+from tokenlab.boundaries.unfitted import Space
 from tokenlab.build import BuildOptions, build, make_plan
 from tokenlab.errors import InputError
 from tokenlab.inspection import PatchOptions, inspect_patches

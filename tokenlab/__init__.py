@@ -11,7 +11,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tokenlab.on_demand import on_demand
 
 if TYPE_CHECKING:
     from tokenlab.errors import DecodingError, EncodingError, InputError, TokenlabError
@@ -23,21 +25,15 @@ __version__ = "0.1.0"
 
 __all__ = ["DecodingError", "EncodingError", "InputError", "Scheme", "TokenlabError", "load_scheme", "verify"]
 
-_HOMES = {
-    "DecodingError": "tokenlab.errors",
-    "EncodingError": "tokenlab.errors",
-    "InputError": "tokenlab.errors",
-    "TokenlabError": "tokenlab.errors",
-    "Scheme": "tokenlab.scheme",
-    "load_scheme": "tokenlab.vocabulary",
-    "verify": "tokenlab.verification",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use, so that `tokenlab --help` starts at once.
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tokenlab' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = on_demand(
+    __name__,
+    {
+        "DecodingError": "tokenlab.errors",
+        "EncodingError": "tokenlab.errors",
+        "InputError": "tokenlab.errors",
+        "TokenlabError": "tokenlab.errors",
+        "Scheme": "tokenlab.scheme",
+        "load_scheme": "tokenlab.vocabulary",
+        "verify": "tokenlab.verification",
+    },
+)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from shards import ShardError, read_header, read_shard
 from shards.boundaries import open_boundaries, unpack
-from tokenlab.boundaries import Rule, read_rule
+from tokenlab.boundaries.record import read_rule
+from tokenlab.boundaries.rule import Rule
 from tokenlab.errors import InputError
 from tokenlab.manifest import Manifest, ShardRecord, Split, read_manifest
 from tokenlab.ragged import Ragged

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenlab.errors import InputError, PlugInUnavailable
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint  # takes 15 ms, and most schemes have no plug-in
 
 SCHEME_GROUP, OPERATOR_GROUP, SEGMENTER_GROUP = (
     "tokenlab.schemes",
@@ -49,6 +51,8 @@ def installed(group: str) -> dict[str, list[EntryPoint]]:
 @lru_cache(maxsize=16)
 def _points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Looking them up reads a file of every installed package; `path` is where, and is the cache's key."""
+    from importlib.metadata import entry_points
+
     return tuple(entry_points(group=group))
 
 
@@ -129,6 +133,8 @@ def _package(point: EntryPoint) -> str:
 
 
 def _why_missing(group: str, name: str, package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     what = f"is an entry point of the group {group} of the package {package}"
     try:
         return f"{what}, and {package} {version(package)}, which is installed, has none of that name"

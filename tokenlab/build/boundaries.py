@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 
 from shards import read_shard, write_atomically
 from shards.boundaries import BoundaryHeader, boundaries_name, write_boundaries
-from tokenlab.boundaries import Rule, RuleRequest, State, as_stream, fit_rule, new_state, read_rule
-from tokenlab.boundaries.fit import SAMPLE_TOKENS
+from tokenlab.boundaries.fit import SAMPLE_TOKENS, fit_rule
+from tokenlab.boundaries.record import read_rule
+from tokenlab.boundaries.request import RuleRequest
+from tokenlab.boundaries.rule import Rule
+from tokenlab.boundaries.state import State, new_state
+from tokenlab.boundaries.stream import as_stream
 from tokenlab.build.engine import Job
 from tokenlab.dataset import read_documents
 from tokenlab.errors import InputError

@@ -12,7 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenlab.boundaries import Rule, as_document, as_ids, fit_rule, new_state, parse_rule
+from tokenlab.boundaries.fit import fit_rule
+from tokenlab.boundaries.request import parse_rule
+from tokenlab.boundaries.rule import Rule
+from tokenlab.boundaries.state import new_state
+from tokenlab.boundaries.stream import as_document, as_ids
 from tokenlab.dataset import BoundaryBits, Dataset, read_boundary_rule
 from tokenlab.errors import InputError
 from tokenlab.inspection.document import locate

@@ -1,9 +1,10 @@
 """Finding words in a cache, and writing out their tokens, over a whole batch.
 
 A word is looked up by its first 16 bytes as two integers and its length; only longer ones are
-compared byte by byte behind that. A document is taken in three steps without a branch that the
-processor must guess: where words begin, then, BLOCK words at a time, their hashes, then the look-ups,
-whose loads do not wait for one another.
+compared byte by byte behind that. A document is taken in steps without a branch that the processor must
+guess: where words begin, then, BLOCK words at a time, their hashes, their slots, their entries, and whether
+those are the words. Table and entries are larger than a core's own cache: in a step that does nothing but
+load, dozens of loads are on their way at once.
 
 An entry is four uint64; the first one is none:
 
@@ -77,7 +78,7 @@ def _hash_words(
     block: NDArray[np.uint64],
     size: np.uint64,
 ) -> None:
-    """Length, first and second eight bytes, and hash of the words from `starts[0]` on, into the rows
+    """Length, first and second eight bytes, and hash of the words from `starts[0]` on, into rows 0 to 3
     of `block`."""
     for w in range(size):
         at = start + np.int64(starts[w])
@@ -104,12 +105,17 @@ def _look_up(
     here: NDArray[np.bool_],
 ) -> np.uint64:
     """Each word as if it were known and in its own slot, as nearly every word is, and `here` whether it
-    is; without a branch. Returns their tokens."""
+    is; without a branch. Rows 4 and 5 of `block` get its entry, and what that says of it. Returns the number
+    of their tokens."""
     mask = np.uint64(len(table) - 1)
     total = np.uint64(0)
     for w in range(size):
-        entry = np.uint64(table[block[3, w] >> np.uint64(40) & mask])
-        about, where = entries[entry, 2], entries[entry, 3]
+        block[4, w] = table[block[3, w] >> np.uint64(40) & mask]
+    for w in range(size):
+        block[5, w] = entries[block[4, w], 2]
+    for w in range(size):
+        entry, about = block[4, w], block[5, w]
+        where = entries[entry, 3]
         differs = (entries[entry, 0] ^ block[1, w]) | (entries[entry, 1] ^ block[2, w])
         here[w] = (differs | ((about & np.uint64(LOW)) ^ block[0, w])) == np.uint64(0)
         tokens = about >> np.uint64(32)
@@ -144,7 +150,7 @@ def find(
     for k in range(1, 9):
         masks[k] = ~np.uint64(0) >> np.uint64(64 - 8 * k)
     starts = np.empty(np.diff(offsets).max() + 2, np.int32)
-    block = np.empty((4, BLOCK), np.uint64)
+    block = np.empty((6, BLOCK), np.uint64)
     here = np.empty(BLOCK, np.bool_)
     bound = 0
     n = found

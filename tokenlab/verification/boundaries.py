@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from shards import ShardError
 from shards.boundaries import BoundaryHeader, read_boundary_header
 from tokenlab.accounting.verdicts import Failure
-from tokenlab.boundaries import LOOKS_AHEAD, Rule, as_document, as_stream, new_state
+from tokenlab.boundaries.request import LOOKS_AHEAD
+from tokenlab.boundaries.rule import Rule
+from tokenlab.boundaries.state import new_state
+from tokenlab.boundaries.stream import as_document, as_stream
 from tokenlab.dataset import BoundaryBits, Dataset, TokenBatch, read_boundary_rule
 from tokenlab.errors import InputError
 from tokenlab.manifest import SPLITS, BoundariesRecord, ShardRecord, Split
