@@ -22,7 +22,7 @@ if is_ours():
     entrypoints._already_initialized = True  # numba has no public way
 
 
-class _Cache(FunctionCache):
+class _Cache(FunctionCache):  # type: ignore[misc]
     """Compiled kernels on disk. numba's own prepares, before it loads one, all that it takes to compile one,
     0.2 s; here that is left to the compiler, which does it too."""
 
