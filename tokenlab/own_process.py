@@ -54,7 +54,8 @@ def interrupt_safely() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] in _FRAGILE_PACKAGES:
-            again = threading.Timer(_RETRY_SECONDS, signal.raise_signal, [number])
+            # To the main thread: sent to another, it would not wake this one from a wait.
+            again = threading.Timer(_RETRY_SECONDS, signal.pthread_kill, [threading.main_thread().ident, number])
             again.daemon = True
             again.start()
             return
