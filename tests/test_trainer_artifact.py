@@ -236,6 +236,7 @@ def test_artifact_code_runs_by_itself(artifact: Path, model: Baseline) -> None:
         "sys.argv = ['model.py', 'weights.bin']\n"
         "net = runpy.run_path('model.py', run_name='__main__')['model']\n"
         "assert not [m for m in sys.modules if m.split('.')[0] in ('trainer', 'tokenlab', 'shards')]\n"
+        "assert 'torch._dynamo' not in sys.modules, 'it takes longer to load than the model'\n"
         "print(sum(float(p.detach().double().sum()) for p in net.parameters()))\n"
     )
     answer = subprocess.run(

@@ -125,7 +125,7 @@ class Block(nn.Module):
         self.mlp = Mlp(shape)
         self.attention_scale = nn.Parameter(torch.ones(shape.dim))
         self.mlp_scale = nn.Parameter(torch.ones(shape.dim))
-        self.resid_mix = nn.Parameter(torch.stack((torch.ones(shape.dim), torch.zeros(shape.dim))))
+        self.resid_mix = nn.Parameter(torch.tensor([[1.0], [0.0]]).repeat(1, shape.dim))
 
     def forward(self, x: Tensor, x0: Tensor, angles: Tensor) -> Tensor:
         """x and the normalised embedding x0, [batch, time, dim] each -> x."""

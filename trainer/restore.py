@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from trainer.weights import WeightsError
 
@@ -21,7 +22,7 @@ def restored(make: Callable[[], Network], layers: int, arrays: dict[str, NDArray
     try:
         if layers > len(arrays):
             raise ValueError(f"{layers} layers in {len(arrays)} tensors")
-        with torch.device("meta"):  # shapes alone: a wrong one allocates nothing
+        with torch.device("meta"), _NoValues():  # shapes alone: a wrong one allocates nothing
             expected = {name: tuple(value.shape) for name, value in make().state_dict().items()}
         found = {name: array.shape for name, array in arrays.items()}
         wrong = [name for name in expected | found if expected.get(name) != found.get(name)]
@@ -32,3 +33,14 @@ def restored(make: Callable[[], Network], layers: int, arrays: dict[str, NDArray
     model = make()
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()
+
+
+class _NoValues(TorchFunctionMode):
+    """Leaves tensors without values. On the meta device they have none anyway, and to give them none torch loads
+    its compiler, which takes 1.6 s."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is nn.init.normal_:
+            return kwargs["tensor"]
+        return kwargs["out"] if "out" in kwargs else function(*args, **kwargs)
