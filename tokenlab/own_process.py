@@ -54,8 +54,8 @@ def interrupt_safely() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] in _FRAGILE_PACKAGES:
-            # To the main thread: sent to another, it would not wake this one from a wait.
-            again = threading.Timer(_RETRY_SECONDS, signal.pthread_kill, [threading.main_thread().ident, number])
+            # To this thread: sent to the timer's, it would not wake this one from a wait.
+            again = threading.Timer(_RETRY_SECONDS, signal.pthread_kill, [threading.get_ident(), number])
             again.daemon = True
             again.start()
             return
