@@ -75,6 +75,9 @@ class WordCache:
         self._cuts = word_cuts(token_bytes)
         self._separator = separator_of(token_bytes)
         self._used = self._known = self._key_bytes = 0
+        self._words = np.empty(0, np.uint64)
+        """Room for as many words as a batch has bytes. Kept: blocks of this size would go back to the kernel,
+        which clears them anew for the next batch."""
         self._clear()
 
     def split(self, text: Ragged) -> tuple[Ragged, Ragged]:
@@ -93,7 +96,9 @@ class WordCache:
     def _split(self, text: Ragged) -> tuple[Ragged, Ragged]:
         from tokenlab.segment.word_cache_kernels import find
 
-        words = np.empty(len(text.values), np.uint64)
+        if len(self._words) < len(text.values):
+            self._words = np.empty(len(text.values), np.uint64)
+        words = self._words
         word_offsets = np.zeros(len(text) + 1, np.int64)
         tokens: list[tuple[Ragged, Ragged]] = []
         at = written = bound = 0
