@@ -1,6 +1,6 @@
 """What a worker needs, imported and loaded once before workers are forked from this process.
 
-numba takes a second of CPU to start and to load its kernels; a forked worker has them. The kernels that
+numba takes half a second to start and to load its kernels; a forked worker has them. The kernels that
 every scheme needs, and those of the scheme that an environment variable names, run here once on next to
 nothing; one that is missing is loaded by each worker itself.
 """
