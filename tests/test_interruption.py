@@ -174,12 +174,19 @@ main()
 
 
 @pytest.mark.parametrize("worker", [1, 2])
-def test_ctrl_c_while_a_worker_starts(tmp_path: Path, worker: int) -> None:
+@pytest.mark.parametrize(
+    ("command", "documents"),
+    [
+        ("build --scheme bytes --val-docs 2", 2500),
+        ("screen bytes bpe --vocab-size 280 --holdout-docs 2", 20),
+    ],
+)
+def test_ctrl_c_while_a_worker_starts(tmp_path: Path, command: str, documents: int, worker: int) -> None:
     """It ends, in one line: no worker is left for which it would wait."""
-    documents = write_jsonl(
-        tmp_path / "docs.jsonl", [f"document {n} " + "the cat " * 4000 for n in range(2500)]
+    source = write_jsonl(
+        tmp_path / "docs.jsonl", [f"document {n} " + "the cat " * 4000 for n in range(documents)]
     )
-    arguments = ["build", "--scheme", "bytes", "--input", str(documents), "--val-docs", "2", "--workers", "2"]
+    arguments = [*command.split(), "--input", str(source), "--workers", "2"]
     result = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_AT_A_START, *arguments, "--output", str(tmp_path / "out")],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The engine of one machine: this process, or a pool of worker processes."""
+"""Worker processes of this machine, and the engine that has them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from tokenlab.build.engine import Item, Job, Result
 from tokenlab.build.shared_memory import Label, SharedMemory, open_item
@@ -17,12 +18,50 @@ from tokenlab.fork_server import start_ahead
 from tokenlab.own_process import take_over
 
 
-class LocalEngine:
-    """Worker processes, which start at once; with one worker, this process itself.
+class WorkerPool:
+    """Worker processes, which start at once.
 
-    A thread starts them and hands them their tasks. A start takes a second, in which the first documents are
-    read; and Ctrl-C, which comes to the main thread, cannot leave one half started.
+    A thread starts them and hands them their tasks. A start takes half a second, in which the first documents
+    are read; and Ctrl-C, which comes to the main thread, cannot leave one half started.
     """
+
+    def __init__(self, workers: int) -> None:
+        self._thread = ThreadPoolExecutor(1, "workers")
+        self._pool = self._thread.submit(_started_pool, workers)
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Start a task; what it raises, or TokenlabError when a worker was killed, is in the future."""
+        outcome: Future[Result] = Future()
+        self._thread.submit(self._hand_over, outcome, work, arguments)
+        return outcome
+
+    def close(self) -> None:
+        """Wait for the tasks that run; those that wait are dropped."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        if not self._pool.cancelled() and self._pool.exception() is None:
+            self._pool.result().shutdown(wait=True, cancel_futures=True)
+
+    def _hand_over(self, outcome: Future[Result], work: Callable[..., Result], arguments: Any) -> None:
+        def settle(task: Future[Result]) -> None:
+            if task.cancelled():
+                return
+            if isinstance(error := task.exception(), BrokenProcessPool):
+                error = _killed(error)
+            if error is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(task.result())
+
+        try:
+            self._pool.result().submit(work, *arguments).add_done_callback(settle)
+        except BrokenProcessPool as error:
+            outcome.set_exception(_killed(error))
+        except Exception as error:
+            outcome.set_exception(error)
+
+
+class LocalEngine:
+    """Worker processes; with one worker, this process itself."""
 
     mixes = True
 
@@ -31,24 +70,19 @@ class LocalEngine:
         self.in_flight = 1 if workers == 1 else 2 * workers
         self._job = job
         self._memory = memory or SharedMemory()
-        self._thread: ThreadPoolExecutor | None = None
-        if workers > 1:
-            self._thread = ThreadPoolExecutor(1, "workers")
-            self._pool = self._thread.submit(_started_pool, workers)
+        self._pool = WorkerPool(workers) if workers > 1 else None
 
     def submit(self, work: Callable[[Job, Item], Result], item: Item) -> Callable[[], Result]:
         """Start a task, or do it."""
-        if self._thread is None:
+        if self._pool is None:
             result = work(self._job, item)
             return lambda: result
-        started = self._thread.submit(self._submit_to_pool, work, self._memory.label(item))
+        started: Future[Result] = self._pool.submit(_work_on, work, self._job, self._memory.label(item))
         kept = [item]  # its memory is used again when it is forgotten
 
         def wait() -> Result:
             try:
-                return started.result().result()
-            except BrokenProcessPool as error:
-                raise killed() from error
+                return started.result()
             finally:
                 kept.clear()
 
@@ -56,20 +90,15 @@ class LocalEngine:
 
     def close(self) -> None:
         """Wait for the tasks that run; those that wait are dropped."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=True, cancel_futures=True)
-            if not self._pool.cancelled() and self._pool.exception() is None:
-                self._pool.result().shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.close()
         self._memory.close()
-
-    def _submit_to_pool(self, work: Callable[[Job, Item], Result], label: Label) -> Future[Result]:
-        return self._pool.result().submit(_work_on, work, self._job, label)
 
 
 def _started_pool(workers: int) -> ProcessPoolExecutor:
     """A pool whose workers run. It starts one with each task, so each gets one to start with."""
     start_ahead()
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"), initializer=start_worker)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"), initializer=_start_worker)
     for _ in range(workers):
         pool.submit(int)
     return pool
@@ -79,15 +108,16 @@ def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Res
     return work(job, open_item(label))
 
 
-def killed() -> TokenlabError:
-    """What to raise when the pool is broken."""
-    return TokenlabError(
+def _killed(cause: BrokenProcessPool) -> TokenlabError:
+    error = TokenlabError(
         "a worker was killed (out of memory?); run the same command again to go on, "
         "perhaps with fewer --workers"
     )
+    error.__cause__ = cause
+    return error
 
 
-def start_worker() -> None:
+def _start_worker() -> None:
     """First thing in a worker process: it ends with its parent and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
+from contextlib import closing
 from importlib.util import find_spec
 
 import msgspec
 
-from tokenlab.build.pool import killed, start_worker
+from tokenlab.build.pool import WorkerPool
 from tokenlab.corpus import Corpus, open_corpus
 from tokenlab.errors import InputError
-from tokenlab.fork_server import start_ahead
 from tokenlab.progress import Progress
 from tokenlab.scheme_spec import SchemeSpec
 from tokenlab.screen.documents import ScreenDocuments, split_documents
@@ -89,18 +87,9 @@ def _scored(
         for spec in specs:
             yield _score_and_keep(spec, documents, folder)
         return
-    start_ahead()
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(workers, context, initializer=start_worker)
-    try:
-        futures = [pool.submit(_work, options, spec, folder) for spec in specs]
-        for future in as_completed(futures):
+    with closing(WorkerPool(workers)) as pool:  # what is being scored is kept for the next run
+        for future in as_completed([pool.submit(_work, options, spec, folder) for spec in specs]):
             yield future.result()
-    except BrokenProcessPool as error:
-        raise killed() from error
-    finally:
-        # What is being scored is kept for the next run.
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 _read: dict[str, ScreenDocuments] = {}
