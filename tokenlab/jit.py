@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from numba import njit
-from numba.core import entrypoints
-from numba.core.caching import FunctionCache
-from numba.core.runtime import rtsys
+from tokenlab.own_process import is_ours, without
 
-from tokenlab.own_process import is_ours
+with without("scipy"):
+    from numba import njit
+    from numba.core import entrypoints
+    from numba.core.caching import FunctionCache
+    from numba.core.runtime import rtsys
+    from numba.np import arraymath  # noqa: F401  # it looks for BLAS in scipy
 
 F = TypeVar("F", bound=Callable[..., Any])
 
