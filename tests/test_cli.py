@@ -246,6 +246,7 @@ def test_build_and_verify_never_import_torch(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"  # importing it now fails
         "from tokenlab.cli import main\n"
+        "from tokenlab.own_process import take_over; take_over()\n"
         "build = ['build', '--scheme', 'caseops', '--vocab-size', '512', '--output', sys.argv[1]]\n"
         "for arguments in (build, ['verify', sys.argv[1]]):\n"
         "    sys.argv = ['tokenlab', *arguments]\n"

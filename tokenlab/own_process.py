@@ -4,6 +4,8 @@ Freed memory is kept. A batch takes some forty megabytes of arrays and frees the
 blocks back to the kernel, which clears them anew for the next batch: a sixth of a build's CPU time. Threads
 allocate from one arena: of those that they would have, whole heaps go back however much is to be kept.
 
+Garbage is looked for seldom: as Python has it, seventy times while numba loads, which is a tenth of a start.
+
 A command ends without freeing all that it loaded, object by object, which takes a quarter of a second.
 
 numba is kept from loading what no kernel here needs: the extensions of other packages (awkward, which
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -26,6 +29,7 @@ from typing import NoReturn
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _KEPT_BYTES = 1 << 28
 _LARGEST_BLOCK = 1 << 25  # what glibc accepts
+_OBJECTS_BEFORE_COLLECTION = 50_000
 
 
 _FRAGILE_PACKAGES = ("numba", "llvmlite", "gigatoken")
@@ -43,6 +47,7 @@ def take_over() -> None:
     """Call first thing in a command or a worker."""
     global _ours
     _ours = True
+    gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
     _keep_freed_memory()
 
 

@@ -7,7 +7,12 @@ nothing; one that is missing is loaded by each worker itself.
 
 from __future__ import annotations
 
+import gc
 import os
+
+from tokenlab.own_process import take_over
+
+take_over()  # before anything large is loaded
 
 import gigatoken  # noqa: F401  # to be there
 import numpy as np
@@ -18,7 +23,6 @@ from tokenlab.errors import TokenlabError
 from tokenlab.fork_server import WARM_SCHEME
 from tokenlab.ops.digits import Digits
 from tokenlab.ops.operator import Operator
-from tokenlab.own_process import take_over
 from tokenlab.ragged import Ragged
 from tokenlab.registry import OPERATORS, make_operator
 from tokenlab.scheme_spec import open_scheme_spec
@@ -28,7 +32,6 @@ from tokenlab.segment.word_cache import WordCache
 
 def warm() -> None:
     """Load the kernels."""
-    take_over()
     bytewise = ByteSegmenter()
     cache = WordCache(bytewise.token_bytes, bytewise.split)
     source = Ragged.from_bytes([b"A b\nC'd 12"])
@@ -58,3 +61,4 @@ def _operators() -> list[Operator]:
 
 
 warm()
+gc.freeze()  # a collection in a worker would copy every page that it looks at

@@ -11,7 +11,7 @@ import typer
 from tokenlab.cli import ab, audit, build, exchange, inspect, report, sample, schemes, screen, train, verify
 from tokenlab.cli.app import app
 from tokenlab.errors import TokenlabError
-from tokenlab.own_process import interrupt_safely, leave
+from tokenlab.own_process import interrupt_safely, leave, take_over
 
 __all__ = [
     "ab",
@@ -37,6 +37,7 @@ INTERRUPTED = 130
 
 def command() -> NoReturn:
     """Entry point: `main` in a process of its own."""
+    take_over()
     try:
         main()
     except SystemExit as end:

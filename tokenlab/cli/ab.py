@@ -183,7 +183,6 @@ def ab(
     require_libraries("ab", "torch", "scipy")
     from tokenlab.ab.conduct import conduct, conducting, prepare, take_up
     from tokenlab.ab.forecast import forecast
-    from tokenlab.own_process import take_over
     from tokenlab.report.ab_plan import plan_text
     from tokenlab.report.plain import to_json
     from tokenlab.terminal import stderr_progress
@@ -215,7 +214,6 @@ def ab(
         "engine_address": engine_address,
         "workers": workers,
     }
-    take_over()
     wanted, folder = _wanted(given or [], arm or [], output, options, resume)
     progress = stderr_progress()
     with conducting(folder):

@@ -152,11 +152,9 @@ def build(
     from tokenlab.build import BuildOptions, make_plan
     from tokenlab.build import build as run_build
     from tokenlab.build.engine import EngineOptions
-    from tokenlab.own_process import take_over
     from tokenlab.report.build import build_json, build_text, plan_text
     from tokenlab.terminal import stderr_progress
 
-    take_over()
     plan = make_plan(
         BuildOptions(
             scheme=scheme,

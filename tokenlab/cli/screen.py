@@ -75,7 +75,6 @@ def screen(
     the schemes that are missing when the same command is run again, and so do added ones.
     """
     require_libraries("screen", "scipy")
-    from tokenlab.own_process import take_over
     from tokenlab.report.page import require_folder, write_page
     from tokenlab.report.screen import screen_json, screen_text
     from tokenlab.report.screen_page import screen_page
@@ -84,7 +83,6 @@ def screen(
     from tokenlab.terminal import stderr_progress
 
     require_folder(html)
-    take_over()
     options = ScreenOptions(
         schemes=tuple(schemes),
         output=output,

@@ -55,7 +55,6 @@ def verify(
     judged is listed. Exit code 0 when all holds, 1 when something fails, 2 for bad usage or
     input, 3 when evidence is missing.
     """
-    from tokenlab.own_process import take_over
     from tokenlab.report.inputs import dataset_inputs, foreign_inputs
     from tokenlab.report.page import require_folder, write_page
     from tokenlab.report.plain import to_json
@@ -66,7 +65,6 @@ def verify(
     from tokenlab.verification import verify as run_verify
 
     require_folder(html)
-    take_over()
     given = (tokenizer, val_docs, byte_table, log, loss)
     foreign = is_foreign(
         dataset, asked=transform is not Transform.identity or any(x is not None for x in given)
