@@ -241,14 +241,20 @@ def test_help_is_instant_and_teaches() -> None:
     assert result.stdout.endswith("[]\n"), "--help loads a heavy library"
 
 
-def test_build_and_verify_never_import_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "brought_by_gigatoken"),
+    [("byte-bpe", ["awkward", "fsspec", "pyarrow"]), ("caseops", [])],
+)
+def test_build_and_verify_never_import_torch(
+    tmp_path: Path, scheme: str, brought_by_gigatoken: list[str]
+) -> None:
     """Nor, once their kernels are compiled, what else takes longer to load than the command itself."""
     program = (
         "import sys; sys.modules['torch'] = None\n"  # importing it now fails
         "from tokenlab.cli import main\n"
         "from tokenlab.own_process import take_over; take_over()\n"
-        "build = ['build', '--scheme', 'caseops', '--vocab-size', '512', '--output', sys.argv[1]]\n"
-        "for arguments in (build, ['verify', sys.argv[1]]):\n"
+        "build = ['build', '--scheme', sys.argv[1], '--vocab-size', '512', '--output', sys.argv[2]]\n"
+        "for arguments in (build, ['verify', sys.argv[2]]):\n"
         "    sys.argv = ['tokenlab', *arguments]\n"
         "    try: main()\n"
         "    except SystemExit as end: assert not end.code, end.code\n"
@@ -256,10 +262,10 @@ def test_build_and_verify_never_import_torch(tmp_path: Path) -> None:
     ).replace("SLOW", "'scipy', 'cffi', 'pydantic', 'awkward', 'pyarrow', 'datasets', 'fsspec'")
     for out in ("compiles", "loads"):
         result = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / out)], capture_output=True, text=True
+            [sys.executable, "-c", program, scheme, str(tmp_path / out)], capture_output=True, text=True
         )
         assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == "[]"
+    assert result.stdout.splitlines()[-1] == str(brought_by_gigatoken)
 
 
 def test_ctrl_c_waits_for_native_code() -> None:

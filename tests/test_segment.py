@@ -229,19 +229,16 @@ def test_a_cache_of_any_size(caseops: Scheme, most: int, embedded: list[bytes]) 
 
 
 @settings(max_examples=50)
-@given(batches=st.lists(odd_text.batches, max_size=4), most=st.integers(1, 40), kept=st.integers(0, 40))
-def test_a_cache_of_any_text(caseops: Scheme, batches: list[list[str]], most: int, kept: int) -> None:
-    """However few words it holds, and whether there was room for a batch's words already."""
+@given(batches=st.lists(odd_text.batches, max_size=4), most=st.integers(1, 40))
+def test_a_cache_of_any_text(caseops: Scheme, batches: list[list[str]], most: int) -> None:
     segmenter = sentencepiece_of(caseops)
     encode = encode_plainly(segmenter)
     cache = WordCache(segmenter.token_bytes, encode, most)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tokenlab.segment.word_cache.KEPT_WORDS", kept)
-        for texts in batches:
-            text, _ = caseops.rewrite(batch(texts))
-            ids, ends = cache.split(text)
-            assert ids.first_difference(encode(text)) is None
-            assert ends.first_difference(cover(ids, segmenter.token_bytes, text)) is None
+    for texts in batches:
+        text, _ = caseops.rewrite(batch(texts))
+        ids, ends = cache.split(text)
+        assert ids.first_difference(encode(text)) is None
+        assert ends.first_difference(cover(ids, segmenter.token_bytes, text)) is None
 
 
 def test_a_cache_names_the_document_whose_ids_do_not_spell_it(caseops: Scheme) -> None:

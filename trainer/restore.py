@@ -37,7 +37,7 @@ def restored(make: Callable[[], Network], layers: int, arrays: dict[str, NDArray
 
 class _NoValues(TorchFunctionMode):
     """Tensors get no values. On the meta device they have none anyway, and to give them none torch loads its
-    compiler, which takes 1.6 s."""
+    compiler, which takes a second."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

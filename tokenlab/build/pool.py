@@ -45,19 +45,18 @@ class WorkerPool:
         def settle(task: Future[Result]) -> None:
             if task.cancelled():
                 return
-            if isinstance(error := task.exception(), BrokenProcessPool):
-                error = _killed(error)
-            if error is not None:
-                outcome.set_exception(error)
+            if (error := task.exception()) is not None:
+                fail(error)
             else:
                 outcome.set_result(task.result())
 
+        def fail(error: BaseException) -> None:
+            outcome.set_exception(_killed(error) if isinstance(error, BrokenProcessPool) else error)
+
         try:
             self._pool.result().submit(work, *arguments).add_done_callback(settle)
-        except BrokenProcessPool as error:
-            outcome.set_exception(_killed(error))
         except Exception as error:
-            outcome.set_exception(error)
+            fail(error)
 
 
 class LocalEngine:

@@ -28,8 +28,6 @@ KEY_BYTES = 32
 """Room for the bytes of words, for each entry that there is room for."""
 TABLE_FACTOR = 4
 """Slots for each entry that there is room for, at least."""
-KEPT_WORDS = 1 << 23
-"""Room for words that is kept between batches, at most: 64 MB."""
 SLACK = 4
 """Tokens of a word that are written in one step, together with what follows them."""
 LOW, LENGTH, SLOW = 0xFFFFFFFF, 0x7FFFFFFF, 0x80000000
@@ -77,7 +75,6 @@ class WordCache:
         self._cuts = word_cuts(token_bytes)
         self._separator = separator_of(token_bytes)
         self._used = self._known = self._key_bytes = 0
-        self._words = np.empty(0, np.uint64)
         self._clear()
 
     def split(self, text: Ragged) -> tuple[Ragged, Ragged]:
@@ -96,7 +93,7 @@ class WordCache:
     def _split(self, text: Ragged) -> tuple[Ragged, Ragged]:
         from tokenlab.segment.word_cache_kernels import find
 
-        words = self._room(len(text.values))
+        words = np.empty(len(text.values), np.uint64)
         word_offsets = np.zeros(len(text) + 1, np.int64)
         tokens: list[tuple[Ragged, Ragged]] = []
         at = written = bound = 0
@@ -134,15 +131,6 @@ class WordCache:
             tokens.append(self._write(words, word_offsets[written:], bound))
         ids = Ragged.concatenate([part for part, _ in tokens], np.uint32)
         return ids, Ragged.concatenate([part for _, part in tokens], np.int32)
-
-    def _room(self, words: int) -> NDArray[np.uint64]:
-        """Room for words, kept for the next batch: the kernel would clear it anew for each."""
-        if words <= len(self._words):
-            return self._words
-        room = np.empty(words, np.uint64)
-        if words <= KEPT_WORDS:
-            self._words = room
-        return room
 
     def _clear(self) -> None:
         self._entries = np.empty((min(FIRST_ENTRIES, self._most), 4), np.uint64)
