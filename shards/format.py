@@ -18,7 +18,9 @@ Parameter Golf took over; the uint32 row is llm.c's for larger vocabularies ("ll
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,8 +120,12 @@ class ShardWriter:
             file = self._atomic.file
             file.seek(0)
             file.write(self._header(self.written))
-            file.seek(0)
-            self._digest = hashlib.file_digest(file, "sha256")
+            file.flush()
+            with ThreadPoolExecutor(1) as beside:  # the disk writes while the digest is taken
+                synced = beside.submit(os.fsync, file.fileno())
+                file.seek(0)
+                self._digest = hashlib.file_digest(file, "sha256")
+                synced.result()
         self._atomic.commit()
         return self._digest.hexdigest()
 

@@ -15,8 +15,7 @@ import signal
 import sys
 import traceback
 
-from tokenlab.fork_server import WARM, WARM_SCHEME
-from tokenlab.own_process import leave, take_over
+from tokenlab.own_process import import_numpy, leave, take_over
 
 TIMEOUT_SECONDS = 120
 
@@ -51,9 +50,9 @@ def run(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     take_over()
-    os.environ[WARM_SCHEME] = "caseops"
-    __import__(WARM)
+    import_numpy()  # commands fork workers
+    __import__("tokenlab.build.warm")
     __import__("tokenlab.cli")
-    del os.environ[WARM_SCHEME]
+    __import__("tokenlab.ops.caseops_kernels")
     gc.freeze()  # a collection in a child would copy every page that it looks at
     run(serve())

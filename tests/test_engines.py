@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,7 +18,6 @@ from tokenlab.build import BuildOptions, BuildReport, build, make_plan
 from tokenlab.build.engine import Done, EngineOptions, Job, attempt, run_in_order, unwrap
 from tokenlab.build.tasks import encode_part
 from tokenlab.errors import InputError, TokenlabError
-from tokenlab.fork_server import WARM_SCHEME
 from tokenlab.progress import Progress
 
 VAL_DOCS = 20
@@ -247,28 +244,3 @@ def test_ray_cluster_that_loses_a_node(
     assert not {f"{'.'.join(task)}.ended" for task in lost} & {path.name for path in log.iterdir()}
     for number, node, _ in lost:  # each ran again on the node that was left
         assert [path for path in log.glob(f"{number}.*.ended") if path.name.split(".")[1] != node]
-
-
-def test_workers_are_forked_with_the_kernels_of_the_scheme(tmp_path: Path) -> None:
-    code = "import sys, tokenlab.build.warm; print(*(m for m in sys.modules if m.startswith('tokenlab.ops')))"
-    scheme = tmp_path / "mine.toml"
-    scheme.write_text(
-        'name = "mine"\noperators = ["newline-space", { name = "case", place = "space" }, "digits"]\n'
-        '[segmenter]\nkind = "byte-level"\nvocab_size = 1000\n'
-    )
-    for given, expected in (
-        (str(scheme), {"newline_space_kernels", "case_kernels", "digits_kernels"}),
-        ("no-scheme", set()),
-        ("", set()),
-    ):
-        environment = os.environ | {WARM_SCHEME: given}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-        )
-        loaded = {name.removeprefix("tokenlab.ops.") for name in done.stdout.split()}
-        assert {
-            "newline_space_kernels",
-            "case_kernels",
-            "digits_kernels",
-            "glue_kernels",
-        } & loaded == expected

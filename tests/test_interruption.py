@@ -159,29 +159,33 @@ def test_killed_while_it_replaces_a_dataset(
 
 INTERRUPTED_AT_A_START = """
 import os, signal, sys
-from multiprocessing.context import ForkServerProcess
-from tokenlab.cli import main
-start, started = ForkServerProcess.start, []
+from multiprocessing import context
+from tokenlab.cli import command, main
+process = getattr(context, os.environ["START"])
+start, started = process.start, []
 def interrupted(self):
     start(self)
     started.append(self)
     if len(started) == int(os.environ["AT"]):
         os.kill(os.getpid(), signal.SIGINT)
-ForkServerProcess.start = interrupted
+process.start = interrupted
 signal.signal(signal.SIGINT, signal.default_int_handler)
-main()
+command() if os.environ["START"] == "ForkProcess" else main()
 """
 
 
 @pytest.mark.parametrize("worker", [1, 2])
 @pytest.mark.parametrize(
-    ("command", "documents"),
+    ("command", "documents", "start"),
     [
-        ("build --scheme bytes --val-docs 2", 2500),
-        ("screen bytes bpe --vocab-size 280 --holdout-docs 2", 20),
+        ("build --scheme bytes --val-docs 2", 2500, "ForkProcess"),
+        ("build --scheme bytes --val-docs 2", 2500, "ForkServerProcess"),
+        ("screen bytes bpe --vocab-size 280 --holdout-docs 2", 20, "ForkServerProcess"),
     ],
 )
-def test_ctrl_c_while_a_worker_starts(tmp_path: Path, command: str, documents: int, worker: int) -> None:
+def test_ctrl_c_while_a_worker_starts(
+    tmp_path: Path, command: str, documents: int, start: str, worker: int
+) -> None:
     """It ends, in one line: no worker is left for which it would wait."""
     source = write_jsonl(
         tmp_path / "docs.jsonl", [f"document {n} " + "the cat " * 4000 for n in range(documents)]
@@ -192,7 +196,7 @@ def test_ctrl_c_while_a_worker_starts(tmp_path: Path, command: str, documents: i
         capture_output=True,
         text=True,
         timeout=60,
-        env=os.environ | {"AT": str(worker)},
+        env=os.environ | {"AT": str(worker), "START": start},
     )
     assert result.returncode == 130, result.stderr
     assert (
@@ -425,51 +429,63 @@ def test_kill_9_and_the_lock(tmp_path: Path) -> None:
 
 
 TWO_WORKERS = """
-import os, sys, time, multiprocessing
+import os, sys, threading, time, multiprocessing
 from pathlib import Path
+from tokenlab.own_process import import_numpy, take_over
+take_over()
+import_numpy()
 from tokenlab.build import *
 import tokenlab.build.run as run
 
 add = run.PartTotals.add
 def slowly(self, record):
-    print(*[p.pid for p in multiprocessing.active_children()], flush=True)
+    workers = multiprocessing.active_children()
+    print(*{type(p).__name__ for p in workers}, *[p.pid for p in workers], flush=True)
     time.sleep(float(sys.argv[2]))
     add(self, record)
 run.PartTotals.add = slowly
 if __name__ == '__main__':
+    if sys.argv[3] == 'ForkServerProcess':
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
     build(make_plan(BuildOptions(scheme='bytes', output=Path(sys.argv[1]), part_bytes=40000, workers=2)))
 """
+"""A process of one thread forks its workers; one of several has them forked for it."""
+
+STARTS = ["ForkProcess", "ForkServerProcess"]
 
 
-def test_two_workers_killed_with_their_parent(tmp_path: Path) -> None:
-    """Workers die with their parent; each loses the part it was at, and no other."""
+@pytest.mark.parametrize("start", STARTS)
+def test_two_workers_killed_with_their_parent(tmp_path: Path, start: str) -> None:
+    """Workers die with their parent, and its lock with them; each loses the part it was at, and no other."""
     script = tmp_path / "build.py"
     script.write_text(TWO_WORKERS)
     out = tmp_path / "out"
     moments = random.Random(SEED)
-    first = subprocess.Popen([sys.executable, script, out, "0.1"], stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen([sys.executable, script, out, "0.1", start], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
     for _ in range(moments.randint(1, 6)):
-        workers = [int(pid) for pid in first.stdout.readline().split()]
+        started, *workers = first.stdout.readline().split()
+    assert started == start
     assert len(workers) == 2
+    there = len(parts_of(out))
     first.kill()
     first.wait()
     first.stdout.close()
-    wait_for_the_end_of(workers)
-    there = len(parts_of(out))
     report = make(out, None, part_bytes=40_000, workers=2)
-    assert report.reused_parts == there > 0
+    assert not any(_alive(int(pid)) for pid in workers)
+    assert report.reused_parts >= there > 0
     make(tmp_path / "whole", None, part_bytes=40_000)
     assert digests(out) == digests(tmp_path / "whole")
 
 
-def test_a_killed_worker_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", STARTS)
+def test_a_killed_worker_is_named(tmp_path: Path, start: str) -> None:
     script = tmp_path / "build.py"
     script.write_text(TWO_WORKERS)
-    command = [sys.executable, script, tmp_path / "out", "0.1"]
+    command = [sys.executable, script, tmp_path / "out", "0.1", start]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert first.stdout is not None
-    os.kill(int(first.stdout.readline().split()[0]), signal.SIGKILL)
+    os.kill(int(first.stdout.readline().split()[1]), signal.SIGKILL)
     _, stderr = first.communicate(timeout=60)
     assert "a worker was killed (out of memory?); run the same command again" in stderr
     assert make(tmp_path / "out", None, part_bytes=40_000).reused_parts > 0

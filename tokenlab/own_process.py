@@ -35,6 +35,8 @@ _OBJECTS_BEFORE_COLLECTION = 50_000
 _FRAGILE_PACKAGES = ("numba", "llvmlite", "gigatoken")
 _RETRY_SECONDS = 0.05
 
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
 _ours = False
 
 
@@ -49,6 +51,24 @@ def take_over() -> None:
     _ours = True
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
     _keep_freed_memory()
+
+
+def import_numpy() -> None:
+    """Import numpy without the threads of its BLAS: a process that has none may fork."""
+    before = os.environ.get(_BLAS_THREADS)
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        import numpy  # noqa: F401  # to be there
+    finally:
+        del os.environ[_BLAS_THREADS]
+        if before is not None:
+            os.environ[_BLAS_THREADS] = before
+
+
+def may_fork() -> bool:
+    """Whether a fork of this process would be all of it: a command, of one thread. Elsewhere than on Linux
+    the system's own libraries may have some."""
+    return _ours and sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
 
 
 def interrupt_safely() -> None:

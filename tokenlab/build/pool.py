@@ -1,7 +1,13 @@
-"""Worker processes of this machine, and the engine that has them."""
+"""Worker processes of this machine, and the engine that has them.
+
+A command forks them from itself, with all that it has loaded by then: the kernels, the scheme, half a second
+of work for each. A fork takes along the thread that asks for it and no other, so a process that has more,
+as a library in another's may, has them forked from one that imports `warm` for that.
+"""
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -14,20 +20,24 @@ from typing import Any
 from tokenlab.build.engine import Item, Job, Result
 from tokenlab.build.shared_memory import Label, SharedMemory, open_item
 from tokenlab.errors import TokenlabError
-from tokenlab.fork_server import start_ahead
-from tokenlab.own_process import take_over
+from tokenlab.own_process import may_fork, take_over
+
+WARM = "tokenlab.build.warm"
+"""What the process that workers are forked from imports, if it is not this one."""
 
 
 class WorkerPool:
     """Worker processes, which start at once.
 
-    A thread starts them and hands them their tasks. A start takes half a second, in which the first documents
-    are read; and Ctrl-C, which comes to the main thread, cannot leave one half started.
+    A thread hands them their tasks and, where they are not forked from this process, starts them: that takes
+    half a second, in which the first documents are read. Ctrl-C, which comes to the main thread, cannot leave
+    one half started either way.
     """
 
     def __init__(self, workers: int) -> None:
+        forked = _forked_pool(workers) if may_fork() else None
         self._thread = ThreadPoolExecutor(1, "workers")
-        self._pool = self._thread.submit(_started_pool, workers)
+        self._pool = self._thread.submit(lambda: forked or _served_pool(workers))
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Start a task; what it raises, or TokenlabError when a worker was killed, is in the future."""
@@ -94,10 +104,25 @@ class LocalEngine:
         self._memory.close()
 
 
-def _started_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool whose workers run. It starts one with each task, so each gets one to start with."""
-    start_ahead()
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"), initializer=_start_worker)
+def _forked_pool(workers: int) -> ProcessPoolExecutor:
+    """Workers forked from this process."""
+    gc.freeze()  # a collection in a worker would copy every page that it looks at
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return _started_pool(workers, "fork")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _served_pool(workers: int) -> ProcessPoolExecutor:
+    """Workers forked from a process that is started for it."""
+    multiprocessing.set_forkserver_preload([WARM])
+    return _started_pool(workers, "forkserver")
+
+
+def _started_pool(workers: int, method: str) -> ProcessPoolExecutor:
+    """A pool whose workers run. It starts one with each task, or all with the first."""
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_start_worker)
     for _ in range(workers):
         pool.submit(int)
     return pool

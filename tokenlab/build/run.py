@@ -29,7 +29,6 @@ from tokenlab.build.workspace import Workspace
 from tokenlab.card import CARD_FILE, dataset_card
 from tokenlab.corpus import document_digests
 from tokenlab.errors import TokenlabError
-from tokenlab.fork_server import start_ahead
 from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
 from tokenlab.progress import Progress
 from tokenlab.vocabulary import require_split
@@ -114,9 +113,6 @@ class _Build:
         return BuildReport(self.options.output, manifest, self.seconds, self.reused_parts, self.reused_shards)
 
     def _build(self) -> None:
-        many = self._likely_many_parts()
-        if many:
-            start_ahead(self.options.scheme)
         with self._stage("vocabulary"):
             self.progress.start("vocabulary", None, "B")
             scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
@@ -129,12 +125,12 @@ class _Build:
             empty=memory.empty if self.job.one_machine and workers > 1 else None,
         )
         with self._stage("encode"):
-            if self.job.one_machine and not many:
+            use_scheme(self.job, scheme)  # before workers are forked, which then have it
+            if self.job.one_machine and workers > 1 and not self._likely_many_parts():
                 ahead = list(itertools.islice(stream, FEW_PARTS))
                 workers = workers if len(ahead) == FEW_PARTS else 1
                 stream = itertools.chain(_taken(ahead), stream)
             engine = open_engine(self.options.engine, self.job, workers, memory)
-            use_scheme(self.job, scheme)
         with closing(engine):
             try:
                 form = format_for_vocabulary(scheme.segmenter.vocab_size)
@@ -171,9 +167,7 @@ class _Build:
                     file.write(content)
 
     def _likely_many_parts(self) -> bool:
-        """Whether local workers will be started, as far as the sizes of the input files tell."""
-        if self.options.engine.name != "local" or self.options.workers == 1:
-            return False
+        """Whether there are enough for workers, as far as the sizes of the input files tell."""
         on_disk = sum(file.size for file in self.plan.corpus.files)
         return 2 * on_disk >= FEW_PARTS * self.options.part_bytes
 

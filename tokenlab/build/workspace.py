@@ -29,6 +29,9 @@ from tokenlab.manifest import MANIFEST_FILE, read_manifest
 PLAN_FILE = "plan.json"
 VOCABULARY_FILE = "vocabulary.json"
 LOCK_FILE = "lock"
+LOCK_SECONDS = 1.0
+"""How long a lock is waited for: workers that were forked from a build hold it too, until they notice that it
+was killed."""
 
 
 class Workspace:
@@ -58,7 +61,7 @@ class Workspace:
             check_output(self.output, force=self.plan.options.force)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:
             raise InputError(
                 f"{self.output}: another build is writing it (it holds {self._lock.lock_file})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -11,9 +10,7 @@ from typing import Annotated
 import typer
 
 from tokenlab.cli.app import InputTextField, Json, LimitDocs, app, show
-
-MUCH_INPUT_BYTES = 36 << 20
-"""Three parts of 24 MB of text, compressed to half."""
+from tokenlab.own_process import import_numpy
 
 
 class EngineKind(StrEnum):
@@ -143,11 +140,7 @@ def build(
     A killed or interrupted build goes on where it stopped when the same command is run
     again. Nothing that changes a score has a hidden default: it is printed and recorded.
     """
-    workers = workers if workers is not None else len(os.sched_getaffinity(0))
-    if engine is EngineKind.local and workers > 1 and not dry_run and _much_input(input or []):
-        from tokenlab.fork_server import start_ahead
-
-        start_ahead(scheme)  # before the imports that follow, which take half a second
+    import_numpy()  # the workers are forked from this process
 
     from tokenlab.build import BuildOptions, make_plan
     from tokenlab.build import build as run_build
@@ -167,7 +160,7 @@ def build(
             tokenizer=tokenizer,
             shard_tokens=shard_tokens,
             train_bytes=train_bytes,
-            workers=workers,
+            workers=workers if workers is not None else len(os.sched_getaffinity(0)),
             engine=EngineOptions(engine.value, engine_address, tuple(engine_option or ())),
             seed=seed,
             force=force,
@@ -183,9 +176,3 @@ def build(
         return
     report = run_build(plan, stderr_progress())
     show(build_json(report) if json else build_text(report))
-
-
-def _much_input(paths: list[str]) -> bool:
-    """Whether the files among the inputs will take more than one worker; the build itself looks closer."""
-    files = (file for path in paths for file in glob.glob(path) if os.path.isfile(file))
-    return sum(map(os.path.getsize, files)) >= MUCH_INPUT_BYTES

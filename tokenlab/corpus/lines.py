@@ -11,6 +11,7 @@ in some other field is not our business.
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -45,26 +46,26 @@ def read_jsonl(file: SourceFile, how: Reading) -> Iterator[Chunk]:
     left = how.limit
     row = 1
     with _open(file) as raw:
-        lines = _lines(_text(raw, file.path))
-        # No more lines than documents are wanted: what lies behind the last one is not read.
-        while left and (group := _take(lines, how.batch_bytes, left)):
-            if row == 1:
-                group[0] = group[0].removeprefix(BOM)
-            chunk = _parse_fast(fast, row, group, raw.tell())
-            if chunk is not None:
-                left -= len(group)
-                yield chunk
-            else:
-                parsed = _parse(row, group, how.text_field)
-                for chunk in chunks_of(parsed, replace(how, limit=left), raw.tell):
-                    left -= len(chunk.documents)
+        for text in _whole_lines(_text(raw, file.path), how.batch_bytes, how.limit):
+            lines = _lines(text.removeprefix(BOM) if row == 1 else text)
+            while left and (group := _take(lines, how.batch_bytes, left)):
+                chunk = _parse_fast(fast, row, group, raw.tell())
+                if chunk is not None:
+                    left -= len(group)
                     yield chunk
-            row += len(group)
+                else:
+                    parsed = _parse(row, group, how.text_field)
+                    for chunk in chunks_of(parsed, replace(how, limit=left), raw.tell):
+                        left -= len(chunk.documents)
+                        yield chunk
+                row += len(group)
+            if not left:
+                return
 
 
-def _take(lines: Iterator[bytes], size: int, most: int) -> list[bytes]:
+def _take(lines: Iterator[memoryview], size: int, most: int) -> list[memoryview]:
     """The next lines, about `size` bytes and `most` lines of them; none at the end."""
-    group: list[bytes] = []
+    group: list[memoryview] = []
     held = 0
     for line in lines:
         group.append(line)
@@ -101,7 +102,7 @@ def _whole(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes | Flaw]]:
 
 
 def _parse_fast(
-    decode: Callable[[bytes], Any] | None, row: int, lines: list[bytes], consumed: int
+    decode: Callable[[memoryview], Any] | None, row: int, lines: list[memoryview], consumed: int
 ) -> Chunk | None:
     """The documents of lines that are all as they should be, or None: then `_parse` says more."""
     import msgspec
@@ -122,7 +123,7 @@ def _parse_fast(
     return Chunk(Ragged(values, offsets), rows, [], consumed)
 
 
-def fast_decoder(field: str) -> Callable[[bytes], Any] | None:
+def fast_decoder(field: str) -> Callable[[memoryview], Any] | None:
     """A parser of lines that gives the field as its `text`, a slice of JSON, and raises on what
     is no JSON object with that field; None for a name that msgspec cannot have (one with a quote
     or a control character in it)."""
@@ -135,9 +136,9 @@ def fast_decoder(field: str) -> Callable[[bytes], Any] | None:
     return msgspec.json.Decoder(record).decode
 
 
-def _parse(first_row: int, lines: list[bytes], field: str) -> Iterator[tuple[int, bytes | Flaw]]:
+def _parse(first_row: int, lines: list[memoryview], field: str) -> Iterator[tuple[int, bytes | Flaw]]:
     """The rows of some lines, each parsed by itself; a blank line is no row."""
-    for row, line in enumerate(lines, first_row):
+    for row, line in enumerate(map(bytes, lines), first_row):
         if line.strip(b" \t\r"):
             yield row, parse_slowly(line, field)
 
@@ -156,18 +157,33 @@ def parse_slowly(line: bytes, field: str) -> bytes | Flaw:
     return text_of(record, field)
 
 
-def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The lines without their b"\\n"; what follows the last one is a line unless empty."""
-    parts: list[bytes] = []  # of a line that is not over; joined once, as it may span many blocks
+def _whole_lines(blocks: Iterator[bytes], size: int, limit: int) -> Iterator[bytes]:
+    """The text cut behind line ends, about `size` bytes at a time. When `limit` lines were read no more is
+    read than must be: there may be as many documents in them as are wanted."""
+    parts: list[bytes] = []  # joined once, as a line may span many blocks
+    held = 0
     for block in blocks:
-        first, *rest = block.split(b"\n")
-        parts.append(first)
-        if rest:
+        parts.append(block)
+        held += len(block)
+        if limit < sys.maxsize:
+            limit -= block.count(b"\n")
+        if (held >= size or limit <= 0) and (end := block.rfind(b"\n") + 1):
+            parts[-1] = block[:end]
             yield b"".join(parts)
-            parts = [rest.pop()]
-            yield from rest
-    if last := b"".join(parts):
-        yield last
+            parts = [block[end:]]
+            held = len(block) - end
+    yield b"".join(parts)
+
+
+def _lines(text: bytes) -> Iterator[memoryview]:
+    """The lines without their b"\n"; what follows the last one is a line unless empty."""
+    view = memoryview(text)
+    start = 0
+    while (end := text.find(b"\n", start)) >= 0:
+        yield view[start:end]
+        start = end + 1
+    if start < len(text):
+        yield view[start:]
 
 
 def _open(file: SourceFile) -> BinaryIO:
