@@ -195,9 +195,6 @@ def test_a_damaged_file_of_an_earlier_run_is_written_again(
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
-# --- what verify catches --------------------------------------------------------------------
-
-
 def rewrite(
     folder: Path,
     split: Split,
@@ -358,9 +355,6 @@ def test_a_permuted_copy_has_no_boundaries(built: Callable[[str], Path], tmp_pat
     manifest = read_manifest(tmp_path / "copy")
     assert manifest.boundaries is None
     assert not list((tmp_path / "copy").rglob("*boundaries*"))
-
-
-# --- the command line -----------------------------------------------------------------------
 
 
 def test_the_command_line(tmp_path: Path) -> None:

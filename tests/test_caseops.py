@@ -143,9 +143,6 @@ def test_documents(operator: CaseOps, name: str, step: int, shared_texts: Callab
     check(operator, shared_texts(name)[::step])
 
 
-# --- text that apply never writes ---------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "position", "reason"),
     [
@@ -211,9 +208,6 @@ def test_invert_is_its_twin_on_any_text(operator: CaseOps, text: str) -> None:
             operator.invert(batch)
     else:
         assert operator.invert(batch).tobytes() == [expected.encode()]
-
-
-# --- through a scheme ---------------------------------------------------------------------
 
 
 @settings(max_examples=500)

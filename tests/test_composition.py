@@ -93,9 +93,6 @@ def test_an_order_is_accepted_or_refused_with_the_reason(order: tuple[str, ...])
     parse_scheme(f'operators = ["escape", {without}]\n{SCHEME}')
 
 
-# --- the schemes ----------------------------------------------------------------------------
-
-
 @each_scheme
 @settings(max_examples=60)
 @given(batch=st.lists(texts, max_size=3))

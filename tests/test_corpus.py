@@ -102,9 +102,6 @@ def block_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     return int(request.param)
 
 
-# --- every container holds the same documents ---------------------------------------------
-
-
 def containers() -> dict[str, Callable[[bytes], bytes]]:
     half = len(jsonl(TEXTS)) // 2
     skippable = b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"abc"
@@ -278,9 +275,6 @@ def test_parquet_finds_the_rows_that_are_not_utf8(rows: list[bytes]) -> None:
     assert parquet_module.is_sound(column) == (not any(flaws))
 
 
-# --- rows, blank lines, limits, progress --------------------------------------------------
-
-
 def test_blank_lines_count_as_rows(tmp_path: Path, block_bytes: int) -> None:
     path = write(tmp_path / "a.jsonl", b'\n \t\r\n{"text": "a"}\n\n\n{"text": "b"}')
     assert rows_of(open_corpus([str(path)])) == [("a.jsonl", 3, "a"), ("a.jsonl", 6, "b")]
@@ -361,8 +355,6 @@ def test_a_file_of_nothing_but_flaws(tmp_path: Path) -> None:
     assert len(corpus.bad_documents) == 5000
     assert error_of(path) == f"{path}: row 1: not an object but an array {SKIP}"
 
-
-# --- bad documents ------------------------------------------------------------------------
 
 BAD_LINES: dict[str, tuple[bytes, str]] = {
     "json": (
@@ -507,9 +499,6 @@ def test_too_long(tmp_path: Path, block_bytes: int, monkeypatch: pytest.MonkeyPa
         assert texts_of(path, on_bad_document="skip") == [good, good]
 
 
-# --- bad files ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
 @pytest.mark.parametrize("on_bad_document", ["stop", "skip"])
 def test_corrupt_container(tmp_path: Path, block_bytes: int, suffix: str, on_bad_document: Any) -> None:
@@ -630,9 +619,6 @@ def test_a_read_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert error_of(path) == f"{path}: cannot be read: Input/output error"
 
 
-# --- which files --------------------------------------------------------------------------
-
-
 def test_order_is_as_given_and_globs_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub" / "deep").mkdir(parents=True)
@@ -694,9 +680,6 @@ def test_describe(tmp_path: Path) -> None:
     assert corpus.name == f"{path} (0.0 MB)"
     other = write(tmp_path / "b.jsonl", jsonl(TEXTS))
     assert open_corpus([str(path), str(other)]).name == f"2 files, {path} … {other} (0.0 MB)"
-
-
-# --- the embedded corpus, FineWeb ---------------------------------------------------------
 
 
 def test_embedded() -> None:
@@ -801,9 +784,6 @@ def test_a_file_called_fineweb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "fineweb").mkdir()
     assert error_of("./fineweb") == "./fineweb is a directory; give a glob, such as './fineweb/*.jsonl'"
     assert "a file of that name is ./fineweb" in error_of("fineweb", "a.jsonl")
-
-
-# --- digests ------------------------------------------------------------------------------
 
 
 def test_digests_do_not_depend_on_the_container(tmp_path: Path) -> None:

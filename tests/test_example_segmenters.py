@@ -111,9 +111,6 @@ def test_the_table(site: Path) -> None:
     assert all("balanced, reversible" in row for row in rows.values())
 
 
-# --- superword ----------------------------------------------------------------------------
-
-
 def open_superword(embedded: list[bytes], **parameters: object) -> Scheme:
     lines = "".join(f"{key} = {value}\n" for key, value in parameters.items())
     toml = f'name = "s"\noperators = ["escape"]\n[segmenter]\nkind = "superword"\nvocab_size = 500\n{lines}'
@@ -193,9 +190,6 @@ def test_superword_vocabularies_that_are_refused(site: Path, embedded: list[byte
         parse_scheme('name = "s"\n[segmenter]\nkind = "superword"\n')
     with pytest.raises(InputError, match="split_digits = false"):
         parse_scheme('name = "s"\noperators = ["escape", "digits"]\n[segmenter]\nkind = "superword"\n')
-
-
-# --- min-tokens ---------------------------------------------------------------------------
 
 
 def test_no_cut_has_fewer_tokens(site: Path, embedded: list[bytes]) -> None:

@@ -19,9 +19,6 @@ def offsets(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-# --- Ragged -------------------------------------------------------------------------------
-
-
 @given(rows_of_bytes)
 def test_rows_come_back(rows: list[bytes]) -> None:
     batch = Ragged.from_bytes(rows)
@@ -133,9 +130,6 @@ def test_the_first_row_of_bad_utf8_is_found(pieces: list[tuple[str, bytes]]) -> 
     rows = [text.encode() + tail for text, tail in pieces]
     bad = [row for row, data in enumerate(rows) if not is_utf8(data)]
     assert Ragged.from_bytes(rows).first_invalid_utf8() == (bad[0] if bad else None)
-
-
-# --- cut maps -----------------------------------------------------------------------------
 
 
 def monotone(length: int, most: int) -> st.SearchStrategy[list[int]]:

@@ -35,9 +35,6 @@ from tokenlab.errors import InputError
 MANY = [f"{i} {TEXTS[i % len(TEXTS)]}" for i in range(300)]
 
 
-# --- a server with faults -----------------------------------------------------------------
-
-
 @dataclass
 class Site:
     """What the server has, what is wrong with it, and what it was asked."""
@@ -169,9 +166,6 @@ def table(path: Path, texts: list[str] = MANY) -> bytes:
     return path.read_bytes()
 
 
-# --- the same documents -------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", [*containers(), "a.txt", "a.txt.gz", "a.txt.zst", "a.parquet"])
 def test_http_is_like_disk(tmp_path: Path, site: Site, blocks: None, name: str) -> None:
     if name == "a.parquet":
@@ -222,9 +216,6 @@ def test_a_limit_ends_the_reading(site: Site) -> None:
     site.files["a.jsonl"] = jsonl(["x" * 1000]) * 30_000
     assert len(rows_of(open_corpus([f"{site.url}/a.jsonl"], limit_docs=5))) == 5
     assert site.sent < 16 << 20
-
-
-# --- broken connections -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "frames.jsonl.zst", "a.parquet", "a.txt"])
@@ -371,9 +362,6 @@ def test_refusals(site: Site, pauses: list[float]) -> None:
     assert "secret" not in unreachable
 
 
-# --- changes ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
 @pytest.mark.parametrize("tells", [True, False])
 def test_a_file_that_changes(tmp_path: Path, site: Site, name: str, tells: bool) -> None:
@@ -441,9 +429,6 @@ def test_a_plan_knows_the_version(site: Site, tmp_path: Path) -> None:
     assert plan() != first
 
 
-# --- secrets ------------------------------------------------------------------------------
-
-
 def test_secrets_stay_out_of_names(site: Site, tmp_path: Path) -> None:
     site.password = "hunter2"
     site.files = {"a.jsonl": jsonl(TEXTS)}
@@ -487,9 +472,6 @@ def test_public_names() -> None:
         assert public_name(url) == name
     text = "x https://u:p@h/a?s=1 and 's3://k:s@b/c' (https://h/(1)?q)"
     assert without_secrets(text) == "x https://h/a and 's3://b/c' (https://h/(1)"
-
-
-# --- which URLs ---------------------------------------------------------------------------
 
 
 def test_urls_that_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -536,9 +518,6 @@ def test_offline(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
         ("hf://datasets/a/b/*.jsonl", "hf://datasets/a/b/*.jsonl"),
     ):
         assert error_of(given) == f"{what} is on the Hugging Face Hub, and {variable}=1 {advice}"
-
-
-# --- object stores ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -683,9 +662,6 @@ def test_hf_is_like_disk(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyP
     assert one[1] == MANY
     assert missing == f"{root}/no.jsonl: no such file"
     assert unmatched == f"{root}/no*.jsonl: no file matches"
-
-
-# --- FineWeb ------------------------------------------------------------------------------
 
 
 def test_names_of_fineweb() -> None:

@@ -47,9 +47,6 @@ def check_reference(scheme: Scheme, texts: list[str]) -> None:
         assert scheme.encode_reference(text.encode()) == (row.tolist(), charged.tolist()), text
 
 
-# --- lossless schemes ---------------------------------------------------------------------
-
-
 @settings(max_examples=100)
 @given(texts=odd_text.batches)
 def test_lossless(lossless: Scheme, texts: list[str]) -> None:
@@ -144,9 +141,6 @@ def test_text_that_is_not_utf8(lossless: Scheme, bad: str | bytes) -> None:
         lossless.encode(["good", bad])
 
 
-# --- published vocabularies ---------------------------------------------------------------
-
-
 @settings(max_examples=100)
 @given(texts=odd_text.batches)
 def test_normalising(normalising: Scheme, texts: list[str]) -> None:
@@ -233,9 +227,6 @@ def test_spaces_that_a_lossless_scheme_keeps_are_no_overflow(lossless: Scheme) -
     ids, charges = lossless.encode(text)
     assert int(charges.sum()) == 70_002
     assert lossless.decode(ids) == text.encode()
-
-
-# --- schemes as data ----------------------------------------------------------------------
 
 
 def test_built_in_schemes() -> None:
@@ -348,9 +339,6 @@ def test_a_scheme_of_ones_own(tmp_path: Path, embedded: list[bytes]) -> None:
     check_totals(scheme, [PROBE])
 
 
-# --- vocabularies -------------------------------------------------------------------------
-
-
 def test_a_vocabulary_file_that_does_not_fit(
     tmp_path: Path, small_scheme: Named, published_scheme: Callable[[str, str], Scheme]
 ) -> None:
@@ -426,9 +414,6 @@ def test_load_scheme_trains_the_same_vocabulary_each_time() -> None:
     assert int(charges.sum()) == 14
 
 
-# --- fingerprints -------------------------------------------------------------------------
-
-
 def fresh(scheme: Scheme) -> Scheme:
     """The same scheme, constructed anew."""
     return Scheme(scheme.spec, next(iter(scheme.segmenter.files.values()), None))
@@ -494,9 +479,6 @@ def test_the_probe_in_every_scheme(lossless: Scheme, normalising: Scheme) -> Non
     check_totals(lossless, [PROBE])
     check_totals(normalising, [PROBE])
     check_reference(lossless, [PROBE])
-
-
-# --- examples in docstrings ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

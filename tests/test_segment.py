@@ -79,9 +79,6 @@ def sample(shared_texts: Callable[[str], list[str]]) -> Callable[[str], list[str
     return documents
 
 
-# --- the fast encoder is the published one ------------------------------------------------
-
-
 @pytest.mark.parametrize("name", SETS)
 def test_lossless_ids(lossless: Scheme, name: str, sample: Callable[[str], list[str]]) -> None:
     assert_same_ids(lossless.segmenter, lossless.rewrite(batch(sample(name)))[0])
@@ -181,9 +178,6 @@ def test_a_long_run_of_one_character(lossless: Scheme) -> None:
     )
 
 
-# --- the word cache ------------------------------------------------------------------------
-
-
 def word_cuts_reference(pieces: list[bytes]) -> set[tuple[int, int]]:
     """Pairs of bytes between which a word begins, in plain Python."""
 
@@ -256,9 +250,6 @@ def test_a_cache_names_the_document_whose_ids_do_not_spell_it(caseops: Scheme) -
     assert cache.split(batch(["one two"]))[0].first_difference(encode(batch(["one two"]))) is None
 
 
-# --- models that the fast encoder must leave to SentencePiece ------------------------------
-
-
 @cache
 def tiny_model(**options: Any) -> bytes:
     """A lossless model of 330 pieces over `a`, `b`, `c` and the space, but for `options`."""
@@ -327,8 +318,6 @@ def test_models_that_take_the_slow_path(name: str) -> None:
 def test_the_model_that_those_are_changed_from_is_fast() -> None:
     assert SentencePieceSegmenter(tiny_model()).fast
 
-
-# --- text never becomes a special ---------------------------------------------------------
 
 LITERALS = [
     "<s>",
@@ -402,8 +391,6 @@ def test_literals_are_text_to_a_vocabulary_full_of_them(name: str) -> None:
     assert near & pieces, pieces  # merges that come close to a special
     assert scheme.decode(list(encoded.ids)) == texts
 
-
-# --- cover and spell ----------------------------------------------------------------------
 
 TOY = [b"", b"a", b"b", b"ab", b"abc", b"c", b""]
 TOY_BYTES = Ragged.from_bytes(TOY)
@@ -526,9 +513,6 @@ def test_byte_segmenter() -> None:
     ]  # fmt: skip
 
 
-# --- vocabularies that are refused --------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("options", "flag"),
     [
@@ -648,9 +632,6 @@ def test_an_expression_that_gigatoken_does_not_know() -> None:
     segmenter = ByteLevelSegmenter(json.dumps(content).encode())
     assert not segmenter.fast
     assert_same_ids(segmenter, batch(["the cat sat", "", "\u00e9 <s>"]))
-
-
-# --- training -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["bpe", "byte-bpe", "caseops"])

@@ -120,9 +120,6 @@ def test_values_are_read_only(tmp_path: Path) -> None:
         open_shard(tmp_path / "a.bin")[0] = 7
 
 
-# --- writing: whole or not at all ---------------------------------------------------------
-
-
 def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
     def chunks() -> Iterator[np.ndarray]:
         yield np.zeros(5, np.uint16)
@@ -205,8 +202,6 @@ def test_leftovers_of_a_killed_writer(tmp_path: Path) -> None:
     remove_leftovers(tmp_path)
     assert names(tmp_path) == ["a.bin"]
 
-
-# --- reading: a whole shard or an error ---------------------------------------------------
 
 GOOD = FORMATS["uint16"]
 BAD_FILES = {
