@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 class Ragged:
     """`len(offsets) - 1` rows; row `i` is `values[offsets[i]:offsets[i + 1]]`.
 
-    `values` is one-dimensional of any dtype (uint8 for text); `offsets` is int64,
-    non-decreasing, from 0 to `len(values)`.
+    `values` is one-dimensional of any dtype (uint8 for text), and read-only here: kernels are compiled for
+    read-only arrays and for others apart. `offsets` is int64, non-decreasing, from 0 to `len(values)`.
     """
 
     values: NDArray[Any]
@@ -37,6 +37,10 @@ class Ragged:
             raise ValueError(
                 f"offsets run {self.offsets[0]}..{self.offsets[-1]}, values 0..{len(self.values)}"
             )
+        if self.values.flags.writeable:
+            values = self.values.view()
+            values.flags.writeable = False
+            object.__setattr__(self, "values", values)
 
     @classmethod
     def from_bytes(cls, rows: Sequence[bytes]) -> Ragged:

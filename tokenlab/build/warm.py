@@ -25,9 +25,7 @@ from tokenlab.segment.word_cache import WordCache
 def warm() -> None:
     """Run the kernels on next to nothing."""
     bytewise = ByteSegmenter()
-    source = Ragged.from_bytes([b"A b\nC'd 12"])
-    text = Ragged(source.values.copy(), source.offsets)
-    ids, _ = WordCache(bytewise.token_bytes, bytewise.split).split(text)
+    ids, _ = WordCache(bytewise.token_bytes, bytewise.split).split(Ragged.from_bytes([b"A b\nC'd 12"]))
     opened(ids, bytewise.bos, np.dtype("<u2"))
 
 

@@ -203,10 +203,10 @@ class SplitCheck:
 
     def _post(self, batch: TokenBatch, documents: Ragged | None, charges: Ragged | None) -> None:
         """Enter the batch in the books."""
-        self.shards.add(batch.ids, charges)
+        charged = charged_bytes(charges) if charges is not None else None
+        self.shards.add(batch.ids, charges, charged)
         entry = Ledger(documents=len(batch.ids), tokens=len(batch.ids.values) + len(batch.ids))
-        if charges is not None:
-            charged = charged_bytes(charges)
+        if charged is not None:
             entry.charged_bytes = int(charged.sum())
             if documents is not None:
                 entry.source_bytes = int(documents.lengths.sum())
@@ -337,13 +337,13 @@ class _ShardTotals:
         self.has_charges = all(record.sidecar is not None for record in records)
         self._at = 0
 
-    def add(self, ids: Ragged, charges: Ragged | None) -> None:
-        """Count the next documents, each with its BOS."""
+    def add(self, ids: Ragged, charges: Ragged | None, charged: NDArray[np.int64] | None) -> None:
+        """Count the next documents, each with its BOS; `charged`: the sums of their `charges`."""
         stop = self._at + len(ids.values) + len(ids)
         first, last = self._shard(np.array([self._at, stop - 1])).tolist()
         if first == last:
             self.documents[first] += len(ids)
-            self.bytes[first] += 0 if charges is None else int(charges.values.sum(dtype=np.int64))
+            self.bytes[first] += 0 if charged is None else int(charged.sum())
         else:
             self._add_across(ids, charges)
         self._at = stop
