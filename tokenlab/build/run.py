@@ -31,6 +31,7 @@ from tokenlab.corpus import document_digests
 from tokenlab.errors import TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
 from tokenlab.progress import Progress
+from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import require_split
 
 FEW_PARTS = 3
@@ -117,33 +118,11 @@ class _Build:
             self.progress.start("vocabulary", None, "B")
             scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
             self.progress.finish()
-        workers, memory = self.options.workers, SharedMemory()
-        stream = read_parts(
-            self.plan.corpus,
-            val_docs=self.plan.val_docs,
-            part_bytes=self.options.part_bytes,
-            empty=memory.empty if self.job.one_machine and workers > 1 else None,
-        )
-        with self._stage("encode"):
-            use_scheme(self.job, scheme)  # before workers are forked, which then have it
-            if self.job.one_machine and workers > 1 and not self._likely_many_parts():
-                ahead = list(itertools.islice(stream, FEW_PARTS))
-                workers = workers if len(ahead) == FEW_PARTS else 1
-                stream = itertools.chain(_taken(ahead), stream)
-            engine = open_engine(self.options.engine, self.job, workers, memory)
-        with closing(engine):
-            try:
-                form = format_for_vocabulary(scheme.segmenter.vocab_size)
-                how = ShardOptions(
-                    form, self.options.shard_tokens, scheme.segmenter.bos, self.options.train_bytes
-                )
-                with closing(self._assembly(engine, how, workers)) as assembly:
-                    with self._stage("encode"):
-                        totals = self._encode(engine, stream, workers, assembly, form)
-                    with self._stage("assemble"):
-                        shards = self._finish_shards(assembly, totals)
-            finally:
-                forget_scheme()
+        use_scheme(self.job, scheme)  # here, and in workers that are forked from here
+        try:
+            totals, shards = self._encoded(scheme)
+        finally:
+            forget_scheme()
         boundaries = None
         if scheme.spec.boundary_rule is not None:
             with self._stage("boundaries"):
@@ -165,6 +144,29 @@ class _Build:
             ):
                 with write_atomically(self.job.dataset / name) as file:
                     file.write(content)
+
+    def _encoded(self, scheme: Scheme) -> tuple[PartTotals, dict[Split, list[ShardRecord]]]:
+        """Every document encoded, and in shards."""
+        workers, memory = self.options.workers, SharedMemory()
+        stream = read_parts(
+            self.plan.corpus,
+            val_docs=self.plan.val_docs,
+            part_bytes=self.options.part_bytes,
+            empty=memory.empty if self.job.one_machine and workers > 1 else None,
+        )
+        with self._stage("encode"):
+            if self.job.one_machine and workers > 1 and not self._likely_many_parts():
+                ahead = list(itertools.islice(stream, FEW_PARTS))
+                workers = workers if len(ahead) == FEW_PARTS else 1
+                stream = itertools.chain(_taken(ahead), stream)
+            engine = open_engine(self.options.engine, self.job, workers, memory)
+        form = format_for_vocabulary(scheme.segmenter.vocab_size)
+        how = ShardOptions(form, self.options.shard_tokens, scheme.segmenter.bos, self.options.train_bytes)
+        with closing(engine), closing(self._assembly(engine, how, workers)) as assembly:
+            with self._stage("encode"):
+                totals = self._encode(engine, stream, workers, assembly, form)
+            with self._stage("assemble"):
+                return totals, self._finish_shards(assembly, totals)
 
     def _likely_many_parts(self) -> bool:
         """Whether there are enough for workers, as far as the sizes of the input files tell."""

@@ -176,7 +176,7 @@ def _whole_lines(blocks: Iterator[bytes], size: int, limit: int) -> Iterator[byt
 
 
 def _lines(text: bytes) -> Iterator[memoryview]:
-    """The lines without their b"\n"; what follows the last one is a line unless empty."""
+    """The lines without their b"\\n"; what follows the last one is a line unless empty."""
     view = memoryview(text)
     start = 0
     while (end := text.find(b"\n", start)) >= 0:
