@@ -148,6 +148,15 @@ def chains(draw: st.DrawFn) -> Chain:
     return source, first, second, [*inner, output] if output else []
 
 
+PIECES = Ragged.from_bytes([b"-" * length for length in range(13)])
+"""A piece of each length, which is its id."""
+
+
+def lengths_of(ends: Ragged) -> Ragged:
+    """The tokens of these ends, as ids of PIECES."""
+    return Ragged.from_rows([np.diff(row, prepend=0) for row in ends], np.uint32)
+
+
 def cut_map(maps: list[list[int]]) -> CutMap:
     positions = np.array([cut for cuts in maps for cut in cuts], np.int32)
     return CutMap(offsets_of([len(cuts) - 1 for cuts in maps]), positions)
@@ -161,6 +170,10 @@ def test_kernels_are_their_twins(documents: list[Chain]) -> None:
     charges = composed.charges(ends)
     unattributed = composed.unattributed(np.array([d[0] for d in documents], np.int64))
     assert charges.values.dtype == np.int32
+    stored = composed.charges_of(lengths_of(ends), PIECES)
+    assert stored is not None
+    assert stored.values.dtype == np.uint16
+    assert stored.values.tolist() == charges.values.tolist()
     for i, (source, one, two, stops) in enumerate(documents):
         expected = compose_reference(one, two)
         assert composed.document(i).tolist() == expected
@@ -180,6 +193,10 @@ def test_the_identity_changes_no_map(documents: list[Chain]) -> None:
     explicit = cut_map([list(range(n + 1)) for n in text.lengths])
     assert identity.charges(ends).values.tolist() == [1] * len(ends.values)
     assert explicit.charges(ends).values.tolist() == [1] * len(ends.values)
+    for cuts in (identity, explicit):
+        stored = cuts.charges_of(lengths_of(ends), PIECES)
+        assert stored is not None
+        assert stored.values.tolist() == [1] * len(ends.values)
     assert identity.unattributed(text.lengths).tolist() == [0] * len(text)
     for d in range(len(text)):
         assert identity.document(d).tolist() == explicit.document(d).tolist()
@@ -206,6 +223,17 @@ def test_tokens_that_do_not_cover_their_document(identity: bool, ends: list[int]
         cuts = CutMap(cuts.offsets)
     with pytest.raises(ValueError, match="document 1 of the batch"):
         cuts.charges(Ragged.from_rows([[1], ends, []], np.int32))
+    with pytest.raises(ValueError, match="document 1 of the batch"):
+        cuts.charges_of(lengths_of(Ragged.from_rows([[1], ends, [2]], np.int32)), PIECES)
+
+
+def test_a_charge_that_16_bits_do_not_hold() -> None:
+    for charge, fits in ((MAX_CHARGE, True), (MAX_CHARGE + 1, False)):
+        charges = cut_map([[0, 1, charge + 1], [0, 1]]).charges_of(
+            Ragged.from_rows([[1, 1], [1]], np.uint32), PIECES
+        )
+        assert (charges is not None) is fits
+        assert charges is None or charges.values.tolist() == [1, charge, 1]
 
 
 def test_charges_as_they_are_stored() -> None:

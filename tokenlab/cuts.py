@@ -81,6 +81,20 @@ class CutMap:
             raise ValueError(f"the tokens of document {uncovered} of the batch do not cover its text")
         return Ragged(values, ends.offsets)
 
+    def charges_of(self, ids: Ragged, token_bytes: Ragged) -> Ragged | None:
+        """`charges`, as they are stored (uint16), of ids that are known to spell the text with these pieces;
+        None when one is over MAX_CHARGE. Raises ValueError as `charges`."""
+        from tokenlab.cuts_kernels import charge_spelled
+
+        lengths = token_bytes.lengths.astype(np.int32)
+        positions = self.positions if self.positions is not None else np.zeros(0, np.int32)
+        values, uncovered, fits = charge_spelled(
+            ids.values, ids.offsets, lengths, positions, self.offsets, self.positions is None
+        )
+        if uncovered >= 0:
+            raise ValueError(f"the tokens of document {uncovered} of the batch do not cover its text")
+        return Ragged(values, ids.offsets) if fits else None
+
     def unattributed(self, source_lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """Source bytes before the first and after the last cut of each document, int64.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,3 +58,39 @@ def charge(
             charges[t] = cut - previous
             previous = cut
     return out, uncovered
+
+
+@kernel
+def charge_spelled(
+    ids: NDArray[Any],
+    id_offsets: NDArray[np.int64],
+    lengths: NDArray[np.int32],
+    positions: NDArray[np.int32],
+    text_offsets: NDArray[np.int64],
+    identity: bool,
+) -> tuple[NDArray[np.uint16], int, bool]:
+    """What `charge` gives for tokens of these lengths, narrowed as it goes.
+
+    Returns (charges uint16, first document that the tokens do not cover exactly or -1, whether 16 bits hold
+    every charge; else the charges are of no use).
+    """
+    out = np.empty(len(ids), np.uint16)
+    bits = np.uint32(0)
+    for d in range(len(id_offsets) - 1):
+        length = np.uint64(text_offsets[d + 1] - text_offsets[d])
+        base = text_offsets[d] + d
+        tokens, charges = ids[id_offsets[d] : id_offsets[d + 1]], out[id_offsets[d] : id_offsets[d + 1]]
+        cuts = positions[base : base + np.int64(length) + 1]
+        previous = np.int32(0) if identity else cuts[0]
+        end = np.uint64(0)
+        for t in range(len(tokens)):
+            end += np.uint64(lengths[np.uint64(tokens[t])])
+            if end > length:
+                return out, d, True
+            cut = np.int32(end) if identity else cuts[end]
+            bits |= np.uint32(cut - previous)
+            charges[t] = np.uint16(cut - previous)
+            previous = cut
+        if end != length:
+            return out, d, True
+    return out, -1, bool(bits <= 0xFFFF)

@@ -136,7 +136,10 @@ class Scheme:
 
     def charge_spelled(self, ids: Ragged, cuts: CutMap) -> Ragged:
         """`charge` for ids that are known to spell their text."""
-        return self._as_charges(cuts.charges(ends(ids, self.segmenter.token_bytes)))
+        charges = cuts.charges_of(ids, self.segmenter.token_bytes)
+        if charges is None:  # says which
+            return self._as_charges(cuts.charges(ends(ids, self.segmenter.token_bytes)))
+        return charges
 
     def _as_charges(self, charges: Ragged) -> Ragged:
         try:
