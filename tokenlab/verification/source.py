@@ -19,6 +19,9 @@ from tokenlab.ragged import Ragged
 
 Item = TypeVar("Item")
 
+AHEAD = 8
+"""Batches that wait at most: some take longer than others, and with fewer one of two cores often has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -93,11 +96,11 @@ class SourceDocuments:
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items; a thread makes the next two while the last is looked at. The threads take turns with
+    """The items; a thread makes the next ones while the last is looked at. The threads take turns with
     the interpreter lock, and hold it for a fifth of their time."""
     with ThreadPoolExecutor(1, "read-ahead") as pool:
         ended = object()
-        pending: deque[Future[Any]] = deque(pool.submit(next, items, ended) for _ in range(2))
+        pending: deque[Future[Any]] = deque(pool.submit(next, items, ended) for _ in range(AHEAD))
         while (item := pending.popleft().result()) is not ended:
             pending.append(pool.submit(next, items, ended))
             yield item
