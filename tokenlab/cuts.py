@@ -77,8 +77,7 @@ class CutMap:
 
         positions = self.positions if self.positions is not None else np.zeros(0, np.int32)
         values, uncovered = charge(ends.values, ends.offsets, positions, self.offsets, self.positions is None)
-        if uncovered >= 0:
-            raise ValueError(f"the tokens of document {uncovered} of the batch do not cover its text")
+        _require_covered(uncovered)
         return Ragged(values, ends.offsets)
 
     def charges_of(self, ids: Ragged, token_bytes: Ragged) -> Ragged | None:
@@ -91,8 +90,7 @@ class CutMap:
         values, uncovered, fits = charge_spelled(
             ids.values, ids.offsets, lengths, positions, self.offsets, self.positions is None
         )
-        if uncovered >= 0:
-            raise ValueError(f"the tokens of document {uncovered} of the batch do not cover its text")
+        _require_covered(uncovered)
         return Ragged(values, ids.offsets) if fits else None
 
     def unattributed(self, source_lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -108,6 +106,11 @@ class CutMap:
         # A document of no output has one cut: everything in it is unattributed.
         stripped: NDArray[np.int64] = source_lengths - (last - first)
         return stripped
+
+
+def _require_covered(uncovered: int) -> None:
+    if uncovered >= 0:
+        raise ValueError(f"the tokens of document {uncovered} of the batch do not cover its text")
 
 
 def compose_reference(first: list[int], second: list[int]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenlab.cuts import MAX_CHARGE
 from tokenlab.jit import kernel
 
 
@@ -71,11 +72,11 @@ def charge_spelled(
 ) -> tuple[NDArray[np.uint16], int, bool]:
     """What `charge` gives for tokens of these lengths, narrowed as it goes.
 
-    Returns (charges uint16, first document that the tokens do not cover exactly or -1, whether 16 bits hold
-    every charge; else the charges are of no use).
+    Returns (charges uint16, first document that the tokens do not cover exactly or -1, whether no charge is
+    over MAX_CHARGE; else they are of no use).
     """
     out = np.empty(len(ids), np.uint16)
-    bits = np.uint32(0)
+    bits = np.uint32(0)  # of all charges: MAX_CHARGE is all ones, so none is over it if they are not
     for d in range(len(id_offsets) - 1):
         length = np.uint64(text_offsets[d + 1] - text_offsets[d])
         base = text_offsets[d] + d
@@ -93,4 +94,4 @@ def charge_spelled(
             previous = cut
         if end != length:
             return out, d, True
-    return out, -1, bool(bits <= 0xFFFF)
+    return out, -1, bool(bits <= MAX_CHARGE)

@@ -6,6 +6,8 @@ allocate from one arena: of those that they would have, whole heaps go back howe
 
 Garbage is looked for seldom: as Python has it, seventy times while numba loads, which is a tenth of a start.
 
+A command has one thread until it starts workers, so that it may fork them; numpy's BLAS would have more.
+
 A command ends without freeing all that it loaded, object by object, which takes a quarter of a second.
 
 numba is kept from loading what no kernel here needs: the extensions of other packages (awkward, which
