@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tokenlab.own_process import is_ours, without
 
-with without("scipy"):
+with without("scipy", "yaml"):
     from numba import njit
     from numba.core import entrypoints
     from numba.core.caching import FunctionCache

@@ -11,7 +11,8 @@ A command has one thread until it starts workers, so that it may fork them; nump
 A command ends without freeing all that it loaded, object by object, which takes a quarter of a second.
 
 numba is kept from loading what no kernel here needs: the extensions of other packages (awkward, which
-gigatoken brings, has one, and is 0.4 s of a start), and scipy, where it looks for BLAS (0.15 s).
+gigatoken brings, has one, and is 0.4 s of a start), scipy, where it looks for BLAS (0.15 s), and yaml, for a
+configuration file in the working folder (0.03 s; where one is, numba warns that it does not read it).
 """
 
 from __future__ import annotations
@@ -105,16 +106,15 @@ def leave(code: int) -> NoReturn:
 
 
 @contextmanager
-def without(package: str) -> Iterator[None]:
-    """In a process that was taken over, imports in the block do not find a package that is not loaded yet."""
-    if not is_ours() or package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None  # type: ignore[assignment]
+def without(*packages: str) -> Iterator[None]:
+    """In a process that was taken over, imports in the block do not find packages that are not loaded yet."""
+    hidden = [package for package in packages if is_ours() and package not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        del sys.modules[package]
+        for package in hidden:
+            del sys.modules[package]
 
 
 def _keep_freed_memory() -> None:

@@ -29,8 +29,12 @@ class Assembly(Protocol):
         """Take in the next part."""
         ...
 
+    def end(self) -> None:
+        """No part follows."""
+        ...
+
     def finish(self) -> Iterator[Assembled]:
-        """All shards in order, as they are done."""
+        """All shards in order, as they are done; to be called behind `end`."""
         ...
 
     def close(self) -> None:
@@ -56,9 +60,12 @@ class TaskAssembly:
         if self._engine.mixes:
             self._start_planned()
 
+    def end(self) -> None:
+        """No part follows."""
+        self._planned.extend(self._cutter.finish())
+
     def finish(self) -> Iterator[Assembled]:
         """All shards in order, as they are done."""
-        self._planned.extend(self._cutter.finish())
         while self._planned or self._running:
             self._start_planned()
             if self._running:
@@ -100,13 +107,19 @@ class GrowingAssembly:
         while self._running and self._running[0].done():
             self._done.extend(self._running.popleft().result())
 
+    def end(self) -> None:
+        """No part follows: have the last shard written, if there is a thread for it."""
+        if self._thread is not None:
+            self._running.append(self._thread.submit(self._shards.finish))
+
     def finish(self) -> Iterator[Assembled]:
         """All shards in order, as they are done."""
         for running in self._running:
             yield from self._done
             self._done = deque(running.result())
         yield from self._done
-        yield from self._shards.finish()
+        if self._thread is None:
+            yield from self._shards.finish()
 
     def close(self) -> None:
         """Leave no shard half written."""

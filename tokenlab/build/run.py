@@ -166,6 +166,9 @@ class _Build:
             with self._stage("encode"):
                 totals = self._encode(engine, stream, workers, assembly, form)
             with self._stage("assemble"):
+                assembly.end()
+                if self.job.one_machine:
+                    engine.close()  # the workers end while the last shard is written
                 return totals, self._finish_shards(assembly, totals)
 
     def _likely_many_parts(self) -> bool:

@@ -16,6 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_MAPPED_BEHIND = 1 << 20  # the next item may be a little longer
+
+_maps: dict[str, tuple[int, mmap.mmap]] = {}
+"""What `open_item` mapped in this process: by name, the inode and the memory of a file."""
+
 
 class Label(NamedTuple):
     """What a worker needs to have an item: the item without its documents, and for each array that was left
@@ -74,10 +79,11 @@ class SharedMemory:
         return Label(pickle.dumps(item, protocol=5, buffer_callback=in_band), tuple(arrays))
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files, and of the memory that no array refers to."""
         for block in self._blocks.values():
             os.close(block.file)
         self._blocks.clear()
+        self._free.clear()
 
 
 def open_item(label: Label) -> Any:
@@ -86,10 +92,18 @@ def open_item(label: Label) -> Any:
     return pickle.loads(label.item, buffers=arrays)  # packed by this build
 
 
-def _mapped(path: str, size: int) -> mmap.mmap:
+def _mapped(path: str, size: int) -> memoryview:
+    """The first bytes of a file, mapped for as long as it is the file of that name: to map it takes as long
+    as half the reading."""
     file = os.open(path, os.O_RDWR)
     try:
-        # All at once: a fault for each page would cost as much as reading it.
-        return mmap.mmap(file, size, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
+        found = os.fstat(file)
+        inode, memory = _maps.get(path, (None, None))
+        if memory is None or inode != found.st_ino or len(memory) < size:
+            length = min(found.st_size, size + _MAPPED_BEHIND)
+            # All at once: a fault for each page would cost as much as reading it.
+            memory = mmap.mmap(file, length, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
+            _maps[path] = found.st_ino, memory
+        return memoryview(memory)[:size]
     finally:
         os.close(file)

@@ -71,14 +71,13 @@ def sentencepiece_json(model: SentencePieceModel) -> dict[str, Any]:
     piece is taken whole and never merges).
     """
     vocabulary = {piece.text: i for i, piece in enumerate(model.pieces)}
-    mergeable = {piece.text for piece in model.pieces if piece.kind is PieceKind.NORMAL}
+    mergeable = {piece.text: piece for piece in model.pieces if piece.kind is PieceKind.NORMAL}
     merges = []
-    for whole in (p for p in model.pieces if p.kind is PieceKind.NORMAL):
-        for cut in range(1, len(whole.text)):
+    for whole in sorted(mergeable.values(), key=lambda piece: -piece.score):
+        for cut in range(len(whole.text) - 1, 0, -1):
             left, right = whole.text[:cut], whole.text[cut:]
             if left in mergeable and right in mergeable:
-                merges.append((-whole.score, -cut, left, right))
-    merges.sort(key=lambda merge: merge[:2])
+                merges.append((left, right))
     return {
         "version": "1.0",
         "added_tokens": [
@@ -109,6 +108,6 @@ def sentencepiece_json(model: SentencePieceModel) -> dict[str, Any]:
             "byte_fallback": True,
             "ignore_merges": False,
             "vocab": vocabulary,
-            "merges": [(left, right) for _, _, left, right in merges],
+            "merges": merges,
         },
     }
