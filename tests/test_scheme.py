@@ -6,11 +6,13 @@ import doctest
 import importlib
 import re
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests import odd_text
 from tests.conftest import COMPOSED, LOSSLESS, PUBLISHED, VOCAB_SIZE
@@ -154,6 +156,22 @@ def test_normalising(normalising: Scheme, texts: list[str]) -> None:
 )
 def test_normalising_documents(normalising: Scheme, name: str, step: int, shared_texts: Texts) -> None:
     check_totals(normalising, shared_texts(name)[::step])
+
+
+@settings(max_examples=50)
+@given(texts=odd_text.batches, moved=st.booleans())
+def test_the_lossless_text_beside_the_normal_form(normalising: Scheme, texts: list[str], moved: bool) -> None:
+    """The same as each of the two alone, where the normaliser comes last and where it does not."""
+    source = Ragged.from_bytes([text.encode() for text in texts])
+    scheme = copy(normalising)
+    if moved:
+        scheme.operators = scheme.operators[::-1]
+    lossless, (text, cuts) = scheme.rewrite_both(source)
+    expected, expected_cuts = scheme.rewrite(source)
+    assert lossless.tobytes() == scheme.rewrite_losslessly(source)[0].tobytes()
+    assert text.tobytes() == expected.tobytes()
+    for d in range(len(texts)):
+        assert cuts.document(d).tolist() == expected_cuts.document(d).tolist()
 
 
 def test_reference_of_adversarial_documents_normalised(normalising: Scheme, shared_texts: Texts) -> None:

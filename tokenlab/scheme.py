@@ -98,11 +98,20 @@ class Scheme:
 
     def rewrite(self, documents: Ragged) -> tuple[Ragged, CutMap]:
         """The text that the segmenter sees, and its cut map to the source."""
-        return _fold(documents, self.operators)
+        return _fold(documents, CutMap.identity(documents), self.operators)
 
     def rewrite_losslessly(self, documents: Ragged) -> tuple[Ragged, CutMap]:
         """`rewrite` by the reversible operators alone: what a normaliser would have to keep."""
-        return _fold(documents, [operator for operator in self.operators if operator.reversible])
+        reversible = [operator for operator in self.operators if operator.reversible]
+        return _fold(documents, CutMap.identity(documents), reversible)
+
+    def rewrite_both(self, documents: Ragged) -> tuple[Ragged, tuple[Ragged, CutMap]]:
+        """The text of `rewrite_losslessly`, and `rewrite`; one pass, where normalisers come last."""
+        lossless, cuts = self.rewrite_losslessly(documents)
+        steps = [operator.reversible for operator in self.operators]
+        if steps == sorted(steps, reverse=True):
+            return lossless, _fold(lossless, cuts, self.operators[sum(steps) :])
+        return lossless, self.rewrite(documents)
 
     def encode_batch(self, documents: Ragged) -> Encoded:
         """Ids and charges of a uint8 batch of valid UTF-8.
@@ -259,8 +268,8 @@ def _make_segmenter(spec: SchemeSpec, vocabulary: bytes | None) -> Segmenter:
     return SentencePieceSegmenter(vocabulary)
 
 
-def _fold(text: Ragged, operators: Sequence[Operator]) -> tuple[Ragged, CutMap]:
-    cuts = CutMap.identity(text)
+def _fold(text: Ragged, cuts: CutMap, operators: Sequence[Operator]) -> tuple[Ragged, CutMap]:
+    """The text behind the operators; `cuts`, its map to the source, with it."""
     for operator in operators:
         text, step = operator.apply(text)
         cuts = step.after(cuts)

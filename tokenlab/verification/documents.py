@@ -98,10 +98,12 @@ class SplitCheck:
         if self.source is not None:
             taken = self._from_source(batch, self.source)
             documents, digests = taken.documents, taken.digests
-        text, cuts = self.scheme.rewrite(documents) if documents is not None else (spelled, None)
+        text, cuts, lossless = self._rewritten(spelled, decoded, documents)
         same = self._check_text(batch, spelled, text)
-        if self.source is not None and documents is not None:
-            self._compare_with_source(batch, spelled, decoded, documents)
+        if lossless is not None:
+            self.unchanged_documents += sum(map(eq, spelled.tobytes(), lossless.tobytes()))
+        if self.source is not None and documents is not None and decoded is not None:
+            self._check_decoded(batch, decoded, documents)
         charges = self._check_charges(batch, documents, text if not same else None, cuts)
         self._post(batch, documents, charges)
         if digests is None:
@@ -143,15 +145,20 @@ class SplitCheck:
         )
         return False
 
-    def _compare_with_source(
-        self, batch: TokenBatch, spelled: Ragged, decoded: Ragged | None, documents: Ragged
-    ) -> None:
-        """The inverse, run for itself (the forward pass alone would not show that it exists);
-        for a normalising scheme, how many documents the normaliser leaves as they are."""
-        if decoded is None:
-            rewritten, _ = self.scheme.rewrite_losslessly(documents)
-            self.unchanged_documents += sum(map(eq, spelled.tobytes(), rewritten.tobytes()))
-        elif (d := decoded.first_difference(documents)) is not None:
+    def _rewritten(
+        self, spelled: Ragged, decoded: Ragged | None, documents: Ragged | None
+    ) -> tuple[Ragged, CutMap | None, Ragged | None]:
+        """What the scheme makes of the documents, its cut map, and what a normaliser of it had before it."""
+        if documents is None:
+            return spelled, None, None
+        if decoded is not None:
+            return *self.scheme.rewrite(documents), None
+        lossless, (text, cuts) = self.scheme.rewrite_both(documents)
+        return text, cuts, lossless
+
+    def _check_decoded(self, batch: TokenBatch, decoded: Ragged, documents: Ragged) -> None:
+        """The inverse, run for itself: the forward pass alone would not show that it exists."""
+        if (d := decoded.first_difference(documents)) is not None:
             self.tallies.reversible.fail(self._failure(batch, d, "decoding does not give the source back"))
 
     def _check_charges(
