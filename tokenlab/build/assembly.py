@@ -34,7 +34,7 @@ class Assembly(Protocol):
         ...
 
     def finish(self) -> Iterator[Assembled]:
-        """All shards in order, as they are done; to be called behind `end`."""
+        """All shards in order, as they are done; called after `end`."""
         ...
 
     def close(self) -> None:

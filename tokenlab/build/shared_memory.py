@@ -93,8 +93,8 @@ def open_item(label: Label) -> Any:
 
 
 def _mapped(path: str, size: int) -> memoryview:
-    """The first bytes of a file, mapped for as long as it is the file of that name: to map it takes as long
-    as half the reading."""
+    """The first bytes of a file, which stays mapped while that is its name: mapping it anew takes as long as
+    reading it."""
     file = os.open(path, os.O_RDWR)
     try:
         found = os.fstat(file)
