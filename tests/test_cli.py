@@ -285,6 +285,25 @@ def test_ctrl_c_waits_for_native_code() -> None:
     assert result.stdout == "loaded\ninterrupted\n", result.stderr
 
 
+def test_a_command_ends_beside_a_pool_that_ends() -> None:
+    """`concurrent.futures` wakes each pool through a pipe that the pool may be closing."""
+    program = (
+        "from concurrent.futures import ProcessPoolExecutor, process\n"
+        "from tokenlab.own_process import leave\n"
+        "wakeup, calls = process._ThreadWakeup.wakeup, []\n"
+        "def closed_meanwhile(self):\n"
+        "    calls.append(self)\n"
+        "    if len(calls) == 1: raise OSError(9, 'Bad file descriptor')\n"
+        "    wakeup(self)\n"
+        "pool = ProcessPoolExecutor(1)\n"
+        "pool.submit(int).result()\n"
+        "process._ThreadWakeup.wakeup = closed_meanwhile\n"
+        "leave(130)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (130, "")
+
+
 def test_json_of_build_and_verify(tmp_path: Path, documents: Path) -> None:
     out = tmp_path / "out"
     arguments = ("--scheme", "bytes", "--input", documents, "--val-docs", 3, "--output", out, "--json")

@@ -95,7 +95,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def leave(code: int) -> NoReturn:
     """End the process as Python does, but for freeing its objects."""
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads; Python has no public way
+    # Waits for threads; Python has no public way. A pool that Ctrl-C found half started ends by itself, and
+    # may close its pipe just as it is to be woken through it.
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+    except OSError:
+        threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
