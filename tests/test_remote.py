@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -67,6 +68,10 @@ class Handler(BaseHTTPRequestHandler):
     site: Site
 
     def log_message(self, *_: object) -> None: ...
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a client that has enough
+            super().handle()
 
     def do_HEAD(self) -> None:
         self.do_GET()
