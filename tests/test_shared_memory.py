@@ -14,7 +14,10 @@ from tokenlab.build.shared_memory import SharedMemory, open_item
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no anonymous files")
 @settings(max_examples=50, deadline=None)
-@given(sizes=st.lists(st.integers(0, 3 << 20), max_size=8), waiting=st.integers(1, 3))
+@given(
+    sizes=st.lists(st.integers(0, 1 << 10) | st.integers(0, 3 << 20), max_size=12),
+    waiting=st.integers(1, 10),
+)
 def test_an_item_arrives_as_it_was_sent(sizes: list[int], waiting: int) -> None:
     """Of any size, while others wait, whatever was in the memory before, and in one after another that is
     closed: its files' names come again."""

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 _MAPPED_BEHIND = 1 << 20  # the next item may be a little longer
 
+_MAPS = 8  # two workers have six files
+
 _maps: dict[str, tuple[int, mmap.mmap]] = {}
-"""What `open_item` mapped in this process: by name, the inode and the memory of a file."""
+"""What `open_item` mapped last in this process: by name, the inode and the memory of a file."""
 
 
 class Label(NamedTuple):
@@ -93,17 +95,19 @@ def open_item(label: Label) -> Any:
 
 
 def _mapped(path: str, size: int) -> memoryview:
-    """The first bytes of a file, which stays mapped while that is its name: mapping it anew takes as long as
-    reading it."""
+    """The first bytes of a file. It stays mapped, for as long as it has that name: mapping it anew takes as
+    long as reading it."""
     file = os.open(path, os.O_RDWR)
     try:
         found = os.fstat(file)
-        inode, memory = _maps.get(path, (None, None))
+        inode, memory = _maps.pop(path, (None, None))
         if memory is None or inode != found.st_ino or len(memory) < size:
             length = min(found.st_size, size + _MAPPED_BEHIND)
             # All at once: a fault for each page would cost as much as reading it.
             memory = mmap.mmap(file, length, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
-            _maps[path] = found.st_ino, memory
+        _maps[path] = found.st_ino, memory
+        if len(_maps) > _MAPS:  # many workers have many files, and would hold them all
+            del _maps[next(iter(_maps))]
         return memoryview(memory)[:size]
     finally:
         os.close(file)
