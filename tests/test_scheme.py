@@ -166,7 +166,7 @@ def test_the_lossless_text_beside_the_normal_form(normalising: Scheme, texts: li
     scheme = copy(normalising)
     if moved:
         scheme.operators = scheme.operators[::-1]
-    lossless, (text, cuts) = scheme.rewrite_both(source)
+    text, cuts, lossless = scheme.rewrite_with_lossless(source)
     expected, expected_cuts = scheme.rewrite(source)
     assert lossless.tobytes() == scheme.rewrite_losslessly(source)[0].tobytes()
     assert text.tobytes() == expected.tobytes()

@@ -105,13 +105,13 @@ class Scheme:
         reversible = [operator for operator in self.operators if operator.reversible]
         return _fold(documents, CutMap.identity(documents), reversible)
 
-    def rewrite_both(self, documents: Ragged) -> tuple[Ragged, tuple[Ragged, CutMap]]:
-        """The text of `rewrite_losslessly`, and `rewrite`; one pass, where normalisers come last."""
+    def rewrite_with_lossless(self, documents: Ragged) -> tuple[Ragged, CutMap, Ragged]:
+        """`rewrite`, and the text of `rewrite_losslessly`; one pass, where normalisers come last."""
         lossless, cuts = self.rewrite_losslessly(documents)
         steps = [operator.reversible for operator in self.operators]
         if steps == sorted(steps, reverse=True):
-            return lossless, _fold(lossless, cuts, self.operators[sum(steps) :])
-        return lossless, self.rewrite(documents)
+            return *_fold(lossless, cuts, self.operators[sum(steps) :]), lossless
+        return *self.rewrite(documents), lossless
 
     def encode_batch(self, documents: Ragged) -> Encoded:
         """Ids and charges of a uint8 batch of valid UTF-8.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 _MAPPED_BEHIND = 1 << 20  # the next item may be a little longer
 
-_MAPS = 8  # two workers have six files
+_MOST_MAPPED = 8  # a build has two for each worker
 
 _maps: dict[str, tuple[int, mmap.mmap]] = {}
 """What `open_item` mapped last in this process: by name, the inode and the memory of a file."""
@@ -106,7 +106,7 @@ def _mapped(path: str, size: int) -> memoryview:
             # All at once: a fault for each page would cost as much as reading it.
             memory = mmap.mmap(file, length, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
         _maps[path] = found.st_ino, memory
-        if len(_maps) > _MAPS:  # many workers have many files, and would hold them all
+        if len(_maps) > _MOST_MAPPED:  # many workers have many files, and would hold them all
             del _maps[next(iter(_maps))]
         return memoryview(memory)[:size]
     finally:

@@ -98,12 +98,12 @@ class SplitCheck:
         if self.source is not None:
             taken = self._from_source(batch, self.source)
             documents, digests = taken.documents, taken.digests
-        text, cuts, lossless = self._rewritten(spelled, decoded, documents)
+        text, cuts, lossless = spelled, None, spelled
+        if documents is not None:
+            text, cuts, lossless = self.scheme.rewrite_with_lossless(documents)
         same = self._check_text(batch, spelled, text)
-        if lossless is not None:
-            self.unchanged_documents += sum(map(eq, spelled.tobytes(), lossless.tobytes()))
-        if self.source is not None and documents is not None and decoded is not None:
-            self._check_decoded(batch, decoded, documents)
+        if self.source is not None and documents is not None:
+            self._compare_with_source(batch, spelled, decoded, documents, lossless)
         charges = self._check_charges(batch, documents, text if not same else None, cuts)
         self._post(batch, documents, charges)
         if digests is None:
@@ -145,20 +145,14 @@ class SplitCheck:
         )
         return False
 
-    def _rewritten(
-        self, spelled: Ragged, decoded: Ragged | None, documents: Ragged | None
-    ) -> tuple[Ragged, CutMap | None, Ragged | None]:
-        """What the scheme makes of the documents, its cut map, and what a normaliser of it had before it."""
-        if documents is None:
-            return spelled, None, None
-        if decoded is not None:
-            return *self.scheme.rewrite(documents), None
-        lossless, (text, cuts) = self.scheme.rewrite_both(documents)
-        return text, cuts, lossless
-
-    def _check_decoded(self, batch: TokenBatch, decoded: Ragged, documents: Ragged) -> None:
-        """The inverse, run for itself: the forward pass alone would not show that it exists."""
-        if (d := decoded.first_difference(documents)) is not None:
+    def _compare_with_source(
+        self, batch: TokenBatch, spelled: Ragged, decoded: Ragged | None, documents: Ragged, lossless: Ragged
+    ) -> None:
+        """The inverse, run for itself (the forward pass alone would not show that it exists);
+        for a normalising scheme, how many documents the normaliser leaves as they are."""
+        if decoded is None:
+            self.unchanged_documents += sum(map(eq, spelled.tobytes(), lossless.tobytes()))
+        elif (d := decoded.first_difference(documents)) is not None:
             self.tallies.reversible.fail(self._failure(batch, d, "decoding does not give the source back"))
 
     def _check_charges(
