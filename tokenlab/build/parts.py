@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def read_parts(
     val_docs: int,
     part_bytes: int,
     empty: Callable[[int], NDArray[np.uint8]] | None = None,
-) -> Iterator[tuple[PartInput, int]]:
+) -> Generator[tuple[PartInput, int]]:
     """Cut the corpus: a part ends at the split, or where the next document would take it over
     `part_bytes`. Yields (part, bytes of input files read so far). `empty` as for `Ragged.concatenate`."""
     number = first = size = 0

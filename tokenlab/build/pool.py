@@ -25,6 +25,9 @@ from tokenlab.own_process import may_fork, take_over
 WARM = "tokenlab.build.warm"
 """What the process that workers are forked from imports, if it is not this one."""
 
+TASKS_OF_A_WORKER = 2
+"""One that it does, and one that is there when it has done that."""
+
 
 class WorkerPool:
     """Worker processes, which start at once.
@@ -61,7 +64,7 @@ class WorkerPool:
                 outcome.set_result(task.result())
 
         def fail(error: BaseException) -> None:
-            outcome.set_exception(_killed(error) if isinstance(error, BrokenProcessPool) else error)
+            outcome.set_exception(killed("a worker", error) if isinstance(error, BrokenProcessPool) else error)
 
         try:
             self._pool.result().submit(work, *arguments).add_done_callback(settle)
@@ -76,7 +79,7 @@ class LocalEngine:
 
     def __init__(self, job: Job, workers: int, memory: SharedMemory | None = None) -> None:
         """`memory`: where the documents of the items are; what is not there goes through a pipe."""
-        self.in_flight = 1 if workers == 1 else 2 * workers
+        self.in_flight = 1 if workers == 1 else TASKS_OF_A_WORKER * workers
         self._job = job
         self._memory = memory or SharedMemory()
         self._pool = WorkerPool(workers) if workers > 1 else None
@@ -122,7 +125,7 @@ def _served_pool(workers: int) -> ProcessPoolExecutor:
 
 def _started_pool(workers: int, method: str) -> ProcessPoolExecutor:
     """A pool whose workers run. It starts one with each task, or all with the first."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=start_worker)
     for _ in range(workers):
         pool.submit(int)
     return pool
@@ -132,16 +135,16 @@ def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Res
     return work(job, open_item(label))
 
 
-def _killed(cause: BrokenProcessPool) -> TokenlabError:
+def killed(who: str, cause: Exception) -> TokenlabError:
+    """The error for a process of the build that somebody else ended."""
     error = TokenlabError(
-        "a worker was killed (out of memory?); run the same command again to go on, "
-        "perhaps with fewer --workers"
+        f"{who} was killed (out of memory?); run the same command again to go on, perhaps with fewer --workers"
     )
     error.__cause__ = cause
     return error
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """First thing in a worker process: it ends with its parent and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_die_with_parent, daemon=True).start()

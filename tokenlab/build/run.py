@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,10 @@ from tokenlab.build.boundaries import add_boundaries
 from tokenlab.build.encode import VALIDATION_DIGESTS
 from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
 from tokenlab.build.forecast import TextRead, forecast
+from tokenlab.build.part_reader import PartReader
 from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_parts
 from tokenlab.build.plan import Plan
+from tokenlab.build.pool import TASKS_OF_A_WORKER
 from tokenlab.build.prepare import store_scheme
 from tokenlab.build.record import make_manifest, source_digests
 from tokenlab.build.shard_records import tokens_in_shards
@@ -30,6 +32,7 @@ from tokenlab.card import CARD_FILE, dataset_card
 from tokenlab.corpus import document_digests
 from tokenlab.errors import TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
+from tokenlab.own_process import may_fork
 from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import require_split
@@ -114,15 +117,17 @@ class _Build:
         return BuildReport(self.options.output, manifest, self.seconds, self.reused_parts, self.reused_shards)
 
     def _build(self) -> None:
-        with self._stage("vocabulary"):
-            self.progress.start("vocabulary", None, "B")
-            scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
-            self.progress.finish()
-        use_scheme(self.job, scheme)  # here, and in workers that are forked from here
-        try:
-            totals, shards = self._encoded(scheme)
-        finally:
-            forget_scheme()
+        memory = SharedMemory()
+        with closing(self._parts(memory)) as parts:
+            with self._stage("vocabulary"):
+                self.progress.start("vocabulary", None, "B")
+                scheme, vocabulary = store_scheme(self.plan, self.workspace, self.progress)
+                self.progress.finish()
+            use_scheme(self.job, scheme)  # here, and in workers that are forked from here
+            try:
+                totals, shards = self._encoded(scheme, iter(parts), memory)
+            finally:
+                forget_scheme()
         boundaries = None
         if scheme.spec.boundary_rule is not None:
             with self._stage("boundaries"):
@@ -145,15 +150,23 @@ class _Build:
                 with write_atomically(self.job.dataset / name) as file:
                     file.write(content)
 
-    def _encoded(self, scheme: Scheme) -> tuple[PartTotals, dict[Split, list[ShardRecord]]]:
+    def _parts(self, memory: SharedMemory) -> Generator[tuple[PartInput, int]] | PartReader:
+        """The parts with the bytes of input files read, from a process that reads them from now on if there
+        will be workers here; not over the network, as clients of servers have threads."""
+        corpus, val_docs, part_bytes = self.plan.corpus, self.plan.val_docs, self.options.part_bytes
+        workers = self.options.workers if self.job.one_machine else 1
+        local = all(file.remote is None for file in corpus.files)
+        if workers > 1 and self._likely_many_parts() and local and may_fork():
+            ahead = TASKS_OF_A_WORKER * workers + 1
+            return PartReader(corpus, memory, val_docs=val_docs, part_bytes=part_bytes, ahead=ahead)
+        empty = memory.empty if workers > 1 else None
+        return read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes, empty=empty)
+
+    def _encoded(
+        self, scheme: Scheme, stream: Iterator[tuple[PartInput, int]], memory: SharedMemory
+    ) -> tuple[PartTotals, dict[Split, list[ShardRecord]]]:
         """Every document encoded, and in shards."""
-        workers, memory = self.options.workers, SharedMemory()
-        stream = read_parts(
-            self.plan.corpus,
-            val_docs=self.plan.val_docs,
-            part_bytes=self.options.part_bytes,
-            empty=memory.empty if self.job.one_machine and workers > 1 else None,
-        )
+        workers = self.options.workers
         with self._stage("encode"):
             if self.job.one_machine and workers > 1 and not self._likely_many_parts():
                 ahead = list(itertools.islice(stream, FEW_PARTS))

@@ -11,6 +11,7 @@ import mmap
 import os
 import pickle
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,8 @@ class SharedMemory:
     def __init__(self) -> None:
         self._blocks: dict[int, _Block] = {}
         """By address."""
+        self._received: dict[int, str] = {}
+        """The names of files of another process that are mapped here, by address."""
         self._free: list[_Block] = []
 
     def empty(self, size: int) -> NDArray[np.uint8]:
@@ -73,12 +76,34 @@ class SharedMemory:
 
         def in_band(buffer: pickle.PickleBuffer) -> bool:
             raw = np.frombuffer(buffer.raw(), np.uint8)
-            block = self._blocks.get(raw.ctypes.data) if len(raw) else None
-            if block is not None:
-                arrays.append((f"/proc/{os.getpid()}/fd/{block.file}", len(raw)))
-            return block is None
+            file = self._file_at(raw.ctypes.data) if len(raw) else None
+            if file is not None:
+                arrays.append((file, len(raw)))
+            return file is None
 
         return Label(pickle.dumps(item, protocol=5, buffer_callback=in_band), tuple(arrays))
+
+    def receive(self, label: Label, let_go: Callable[[str], None]) -> Any:
+        """The item of a label that another process made, to be labelled again. Its arrays are read from
+        memory when they are looked at. `let_go` is called with a file's name when nothing refers to it."""
+        arrays = []
+        for name, size in label.arrays:
+            file = os.open(name, os.O_RDWR)
+            try:
+                array = np.frombuffer(mmap.mmap(file, size), np.uint8)
+            finally:
+                os.close(file)
+            self._received[array.ctypes.data] = name
+            weakref.finalize(array, self._forget, array.ctypes.data, let_go).atexit = False
+            arrays.append(array)
+        return pickle.loads(label.item, buffers=arrays)  # packed by this build
+
+    def _forget(self, address: int, let_go: Callable[[str], None]) -> None:
+        let_go(self._received.pop(address))
+
+    def _file_at(self, address: int) -> str | None:
+        block = self._blocks.get(address)
+        return f"/proc/{os.getpid()}/fd/{block.file}" if block is not None else self._received.get(address)
 
     def close(self) -> None:
         """Let go of the files, and of the memory that no array refers to."""
