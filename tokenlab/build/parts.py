@@ -32,7 +32,7 @@ from tokenlab.accounting.ledger import Ledger
 from tokenlab.corpus import Corpus, DocumentBatch, document_digests
 from tokenlab.errors import InputError
 from tokenlab.manifest import Split
-from tokenlab.ragged import Ragged
+from tokenlab.ragged import Ragged, offsets_of
 
 FOLDER_PARTS = 1000
 """Parts of a folder: a shared file system dislikes a million files in one."""
@@ -110,39 +110,44 @@ def read_parts(
     *,
     val_docs: int,
     part_bytes: int,
-    empty: Callable[[int], NDArray[np.uint8]] | None = None,
+    empty: Callable[[int], NDArray[np.uint8]] = lambda size: np.empty(size, np.uint8),
 ) -> Generator[tuple[PartInput, int]]:
     """Cut the corpus: a part ends at the split, or where the next document would take it over
     `part_bytes`. Yields (part, bytes of input files read so far). `empty` as for `Ragged.concatenate`."""
     number = first = size = 0
-    pieces: list[Ragged] = []
     origins: list[tuple[str, NDArray[np.int64]]] = []
+    room = empty(0)
 
     def part() -> PartInput:
         split: Split = "val" if first < val_docs else "train"
-        documents = Ragged.concatenate(pieces, np.uint8, empty)
-        return PartInput(number, split, first, documents, tuple(origins))
+        offsets = offsets_of(np.concatenate(lengths))
+        return PartInput(number, split, first, Ragged(room[:size], offsets), tuple(origins))
 
+    lengths: list[NDArray[np.int64]] = []
     for batch in corpus.batches():
         start = 0
         while start < len(batch.documents):
-            held = sum(map(len, pieces))
+            held = sum(map(len, lengths))
             stop = _part_end(batch, start, part_bytes - size)
             if first + held < val_docs:
                 stop = min(stop, start + val_docs - first - held)
             if stop == start and not held:
                 stop = start + 1
             if stop > start:
-                pieces.append(batch.documents.rows(start, stop))
+                piece = batch.documents.rows(start, stop)
+                if not held:
+                    room = empty(max(part_bytes, len(piece.values)))
+                room[size : size + len(piece.values)] = piece.values
+                lengths.append(piece.lengths)
                 origins.append((batch.file, batch.rows[start:stop]))
-                size += len(pieces[-1].values)
+                size += len(piece.values)
                 held += stop - start
                 start = stop
             if start < len(batch.documents) or first + held == val_docs:
                 yield part(), batch.consumed
                 number, first, size = number + 1, first + held, 0
-                pieces, origins = [], []
-    if pieces:
+                lengths, origins, room = [], [], empty(0)
+    if lengths:
         yield part(), batch.consumed
 
 

@@ -159,8 +159,9 @@ class _Build:
         if workers > 1 and self._likely_many_parts() and local and may_fork():
             ahead = TASKS_OF_A_WORKER * workers + 1
             return PartReader(corpus, memory, val_docs=val_docs, part_bytes=part_bytes, ahead=ahead)
-        empty = memory.empty if workers > 1 else None
-        return read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes, empty=empty)
+        if workers == 1:
+            return read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes)
+        return read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes, empty=memory.empty)
 
     def _encoded(
         self, scheme: Scheme, stream: Iterator[tuple[PartInput, int]], memory: SharedMemory
