@@ -27,12 +27,11 @@ from tokenlab.build.engine import Done, Job, run_in_order
 from tokenlab.build.parts import PartInput, PartRecord, finished_part, write_part
 from tokenlab.build.plan import PART_BYTES, SHARD_TOKENS
 from tokenlab.build.pool import LocalEngine
-from tokenlab.build.record import source_digests
+from tokenlab.build.record import SourceDigests
 from tokenlab.build.tasks import ShardTask, encode_part
 from tokenlab.build.totals import PartTotals
 from tokenlab.corpus import document_digests
 from tokenlab.manifest import ShardRecord, SidecarRecord
-from tokenlab.progress import Progress
 from tokenlab.ragged import Ragged
 
 BYTES_A_TOKEN = 3.6
@@ -118,18 +117,20 @@ def measure_files(parts: int, files: int) -> None:
     rows = np.arange(len(text))
     digests = document_digests(text)
     tokens = len(text.values)
-    totals = PartTotals()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         inputs = [PartInput(n, "train", n * len(text), text, (("simulated", rows),)) for n in range(files)]
         ids = np.ones(tokens, np.uint16)
         ledger = Ledger(len(text), tokens, tokens, tokens, 0)
-        for part in inputs:
-            keep = np.ones(len(text), bool)
-            totals.add(write_part(folder, part, keep, ledger, [ids], [ids], digests, sync=False))
+        keep = np.ones(len(text), bool)
+        records = [
+            write_part(folder, part, keep, ledger, [ids], [ids], digests, sync=False) for part in inputs
+        ]
         rows_of = f"for each of {files:,} parts of {SMALL_DOCUMENTS:,} documents"
         start, before = time.perf_counter(), peak()
-        source_digests(folder, totals, Progress())
+        corpus = SourceDigests(folder)
+        for record in records:
+            corpus.add(record)
         each = (time.perf_counter() - start) / files
         stage("digests of all documents, in order", start, before, f"{1e3 * each:.2f} ms {rows_of}")
         print(f"    for {parts:,} parts: {each * parts / 3600:.2f} h")

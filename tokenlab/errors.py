@@ -21,6 +21,20 @@ class PlugInUnavailable(InputError):
     """A plug-in of a package that is not installed here, or cannot be imported."""
 
 
+class ProcessKilled(TokenlabError):
+    """A process of ours that somebody else ended; what it did is kept."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(who)
+        self.who = who
+
+    def __str__(self) -> str:
+        return (
+            f"{self.who} was killed (out of memory?); run the same command again to go on, "
+            "perhaps with fewer --workers"
+        )
+
+
 class EncodingError(TokenlabError):
     """A document that a scheme cannot represent exactly.
 

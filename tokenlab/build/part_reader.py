@@ -16,10 +16,10 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from tokenlab.build.parts import PartInput, read_parts
-from tokenlab.build.pool import killed, start_worker
+from tokenlab.build.pool import start_worker
 from tokenlab.build.shared_memory import Label, SharedMemory
 from tokenlab.corpus import BadDocument, Corpus
-from tokenlab.errors import TokenlabError
+from tokenlab.errors import ProcessKilled, TokenlabError
 
 
 class PartReader:
@@ -29,12 +29,12 @@ class PartReader:
         self, corpus: Corpus, memory: SharedMemory, *, val_docs: int, part_bytes: int, ahead: int
     ) -> None:
         """`memory` gets to know their documents. `ahead`: so many parts are held at most, with those that
-        the build still refers to."""
+        this process refers to."""
         self._corpus = corpus
         self._memory = memory
         self._connection, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.get_context("fork").Process(
-            target=_read, args=(corpus, val_docs, part_bytes, ahead, theirs, self._connection), daemon=True
+            target=_serve, args=(corpus, val_docs, part_bytes, ahead, theirs, self._connection), daemon=True
         )
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -44,12 +44,12 @@ class PartReader:
         theirs.close()
 
     def __iter__(self) -> Iterator[tuple[PartInput, int]]:
-        """Raises what reading raised, or TokenlabError when the process was killed."""
+        """Raises what reading raised, or ProcessKilled."""
         while True:
             try:
                 message: _Part | _End | _Failure = self._connection.recv()
             except (EOFError, ConnectionError) as error:
-                raise killed("the process that reads the input", error) from error
+                raise ProcessKilled("the process that reads the input") from error
             if isinstance(message, _End):
                 self._corpus.bad_documents = message.bad_documents
                 return
@@ -64,7 +64,7 @@ class PartReader:
         self._connection.close()
 
     def _let_go(self, file: str) -> None:
-        with suppress(OSError):  # it may have ended
+        with suppress(OSError):  # the process has ended
             self._connection.send(file)
 
 
@@ -82,34 +82,37 @@ class _Failure(NamedTuple):
     cause: Exception | None
 
 
-def _read(
+def _serve(
     corpus: Corpus, val_docs: int, part_bytes: int, ahead: int, connection: Connection, other_end: Connection
 ) -> None:
-    """The process: sends the parts, and is sent the files that the other end is done with."""
+    """The process: it sends the parts, and is sent the files that the other end is done with."""
     start_worker()
     other_end.close()
     memory = SharedMemory()
     held: dict[str, PartInput] = {}
-    with ThreadPoolExecutor(1) as sender:  # what a pipe holds is less than what is read ahead
+    with (
+        suppress(EOFError, ConnectionError),  # the build has ended
+        ThreadPoolExecutor(1) as sender,  # a pipe holds less than what is read ahead
+    ):
         try:
-            parts = read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes, empty=memory.empty)
-            for part, consumed in parts:
+            for part, consumed in read_parts(
+                corpus, val_docs=val_docs, part_bytes=part_bytes, empty=memory.empty
+            ):
                 label = memory.label(part)
                 held.update((file, part) for file, _ in label.arrays)
-                del part
                 sender.submit(connection.send, _Part(label, consumed))
+                del part
                 while len(held) >= ahead:
                     del held[connection.recv()]
             sender.submit(connection.send, _End(corpus.bad_documents))
         except (TokenlabError, OSError) as error:
             sender.submit(connection.send, _Failure(error, _cause(error)))
-        except Exception:
+        except Exception:  # a bug of ours
             sender.submit(connection.send, _Failure(RuntimeError(traceback.format_exc()), None))
-        while held:  # a file is there for as long as its process
+        while held:  # its files are there for as long as it is
             del held[connection.recv()]
 
 
 def _cause(error: Exception) -> Exception | None:
-    """What an error came from, which decides whether the work is kept, and is lost on the way."""
-    cause = error.__cause__
-    return cause if isinstance(cause, TokenlabError | OSError) else None
+    """Where an error came from: whether the work is kept depends on it, and pickle drops it."""
+    return error.__cause__ if isinstance(error.__cause__, TokenlabError | OSError) else None

@@ -19,7 +19,7 @@ from typing import Any
 
 from tokenlab.build.engine import Item, Job, Result
 from tokenlab.build.shared_memory import Label, SharedMemory, open_item
-from tokenlab.errors import TokenlabError
+from tokenlab.errors import ProcessKilled
 from tokenlab.own_process import may_fork, take_over
 
 WARM = "tokenlab.build.warm"
@@ -43,7 +43,7 @@ class WorkerPool:
         self._pool = self._thread.submit(lambda: forked or _served_pool(workers))
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Start a task; what it raises, or TokenlabError when a worker was killed, is in the future."""
+        """Start a task; what it raises, or ProcessKilled, is in the future."""
         outcome: Future[Result] = Future()
         self._thread.submit(self._hand_over, outcome, work, arguments)
         return outcome
@@ -64,7 +64,9 @@ class WorkerPool:
                 outcome.set_result(task.result())
 
         def fail(error: BaseException) -> None:
-            outcome.set_exception(killed("a worker", error) if isinstance(error, BrokenProcessPool) else error)
+            if isinstance(error, BrokenProcessPool):
+                error = ProcessKilled("a worker")
+            outcome.set_exception(error)
 
         try:
             self._pool.result().submit(work, *arguments).add_done_callback(settle)
@@ -133,15 +135,6 @@ def _started_pool(workers: int, method: str) -> ProcessPoolExecutor:
 
 def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:
     return work(job, open_item(label))
-
-
-def killed(who: str, cause: Exception) -> TokenlabError:
-    """The error for a process of the build that somebody else ended."""
-    error = TokenlabError(
-        f"{who} was killed (out of memory?); run the same command again to go on, perhaps with fewer --workers"
-    )
-    error.__cause__ = cause
-    return error
 
 
 def start_worker() -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import tokenlab
-from tokenlab.build.parts import open_part
+from tokenlab.build.parts import PartRecord, open_part
 from tokenlab.build.plan import Plan
 from tokenlab.build.totals import PartTotals
 from tokenlab.corpus import CorpusDigest
@@ -29,34 +28,31 @@ from tokenlab.manifest import (
     SplitRecord,
     Stats,
 )
-from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
 
 RECORDED_OPTIONS = ("val_docs", "shard_tokens", "train_bytes", "seed", "part_bytes", "imported", "license")
 
 
-def source_digests(parts: Path, totals: PartTotals, progress: Progress) -> dict[str, str]:
+class SourceDigests:
     """The corpus digest of the "source", and of what each split kept of it, from the parts."""
-    source = CorpusDigest()
-    splits = {split: CorpusDigest() for split in SPLITS}
-    dropped = np.array(totals.dropped, np.int64)
-    progress.start("digests", totals.documents_read, "documents")
-    documents = 0
-    for number in range(totals.parts):
-        part = open_part(parts, number)
-        source.update(part.digests)
-        splits[part.record.split].update(part.digests[_kept(part.record.first, len(part.digests), dropped)])
-        documents += len(part.digests)
-        progress.advance(documents)
-    progress.finish()
-    return {"source": source.hexdigest()} | {split: d.hexdigest() for split, d in splits.items()}
 
+    def __init__(self, parts: Path) -> None:
+        self._parts = parts
+        self._source = CorpusDigest()
+        self._splits = {split: CorpusDigest() for split in SPLITS}
 
-def _kept(first: int, count: int, dropped: NDArray[np.int64]) -> NDArray[np.bool_]:
-    keep = np.ones(count, bool)
-    a, b = np.searchsorted(dropped, [first, first + count])
-    keep[dropped[a:b] - first] = False
-    return keep
+    def add(self, record: PartRecord) -> None:
+        """Enter the next part, which must be on disk."""
+        digests = open_part(self._parts, record.number).digests
+        keep = np.ones(len(digests), bool)
+        keep[np.array(record.dropped, np.int64) - record.first] = False
+        self._source.update(digests)
+        self._splits[record.split].update(digests[keep])
+
+    def hexdigests(self) -> dict[str, str]:
+        """By "source" and the names of the splits."""
+        splits = {split: digest.hexdigest() for split, digest in self._splits.items()}
+        return {"source": self._source.hexdigest()} | splits
 
 
 def make_manifest(
@@ -70,7 +66,7 @@ def make_manifest(
     digests: Mapping[str, str],
     boundaries: BoundariesRecord | None,
 ) -> Manifest:
-    """The manifest; `digests` as `source_digests` gives them."""
+    """The manifest; `digests` as `SourceDigests` has them."""
     spec, corpus = scheme.spec, plan.corpus
     size = scheme.segmenter.vocab_size
     splits = {

@@ -22,7 +22,7 @@ from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_pa
 from tokenlab.build.plan import Plan
 from tokenlab.build.pool import TASKS_OF_A_WORKER
 from tokenlab.build.prepare import store_scheme
-from tokenlab.build.record import make_manifest, source_digests
+from tokenlab.build.record import SourceDigests, make_manifest
 from tokenlab.build.shard_records import tokens_in_shards
 from tokenlab.build.shared_memory import SharedMemory
 from tokenlab.build.tasks import encode_part, forget_scheme, use_scheme
@@ -92,6 +92,7 @@ class _Build:
         self.workspace = workspace
         self.job = workspace.job
         self.progress = progress
+        self.digests = SourceDigests(workspace.job.parts)
         self.seconds: dict[str, float] = {}
         self.reused_parts = self.reused_bytes = self.reused_shards = 0
 
@@ -140,7 +141,7 @@ class _Build:
                 vocabulary=vocabulary,
                 totals=totals,
                 shards=shards,
-                digests=source_digests(self.job.parts, totals, self.progress),
+                digests=self.digests.hexdigests(),
                 boundaries=boundaries,
             )
             for name, content in (
@@ -234,7 +235,8 @@ class _Build:
 
         for record in run_in_order(engine, encode_part, self._unfinished(foreseen())):
             totals.add(record)
-            assembly.add(record)
+            self.digests.add(record)
+            assembly.add(record)  # which may cut the part off
             ratio = totals.source_bytes / max(1, totals.tokens)
             rate = max(0, totals.bytes_read - self.reused_bytes) / (time.perf_counter() - started)
             self.progress.advance(

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenlab.errors import ProcessKilled
+
 _MAPPED_BEHIND = 1 << 20  # the next item may be a little longer
 
 _MOST_MAPPED = 8  # a build has two for each worker
@@ -84,11 +86,11 @@ class SharedMemory:
         return Label(pickle.dumps(item, protocol=5, buffer_callback=in_band), tuple(arrays))
 
     def receive(self, label: Label, let_go: Callable[[str], None]) -> Any:
-        """The item of a label that another process made, to be labelled again. Its arrays are read from
-        memory when they are looked at. `let_go` is called with a file's name when nothing refers to it."""
+        """The item of a label that another process made; it may be labelled again. `let_go` is called with
+        the name of each of its files when nothing refers to it. Raises ProcessKilled."""
         arrays = []
         for name, size in label.arrays:
-            file = os.open(name, os.O_RDWR)
+            file = _open(name)
             try:
                 array = np.frombuffer(mmap.mmap(file, size), np.uint8)
             finally:
@@ -114,7 +116,8 @@ class SharedMemory:
 
 
 def open_item(label: Label) -> Any:
-    """The item; its arrays are writable, and of this process until its sender forgets the item."""
+    """The item; its arrays are writable, and of this process until its sender forgets the item. Raises
+    ProcessKilled when the process is gone whose memory they are in."""
     arrays = [_mapped(*array) for array in label.arrays]
     return pickle.loads(label.item, buffers=arrays)  # packed by this build
 
@@ -122,7 +125,7 @@ def open_item(label: Label) -> Any:
 def _mapped(path: str, size: int) -> memoryview:
     """The first bytes of a file. It stays mapped, for as long as it has that name: mapping it anew takes as
     long as reading it."""
-    file = os.open(path, os.O_RDWR)
+    file = _open(path)
     try:
         found = os.fstat(file)
         inode, memory = _maps.pop(path, (None, None))
@@ -136,3 +139,10 @@ def _mapped(path: str, size: int) -> memoryview:
         return memoryview(memory)[:size]
     finally:
         os.close(file)
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDWR)
+    except FileNotFoundError as error:
+        raise ProcessKilled("the process that reads the input") from error
