@@ -17,7 +17,7 @@ import pytest
 
 from tests.command import refused, tokenlab, write_jsonl
 from tests.test_build import TEXTS
-from tokenlab.cli import app, spread
+from tokenlab.cli import app, import_commands, spread
 from tokenlab.registry import scheme_names
 
 
@@ -50,6 +50,7 @@ def test_flags_are_frozen() -> None:
     """A new flag is a decision: change this list with it."""
     import typer.main
 
+    import_commands()
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     result = {
         name: sorted(option for p in command.params for option in p.opts if option.startswith("--"))
