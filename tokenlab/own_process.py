@@ -32,7 +32,7 @@ from typing import NoReturn
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _KEPT_BYTES = 1 << 28
 _LARGEST_BLOCK = 1 << 25  # what glibc accepts
-_OBJECTS_BEFORE_COLLECTION = 50_000
+_OBJECTS_BEFORE_COLLECTION = 500_000
 
 
 _FRAGILE_PACKAGES = ("numba", "llvmlite", "gigatoken")
