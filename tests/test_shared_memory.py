@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenlab.build.shared_memory import SharedMemory, open_item
+from tokenlab.processes.shared_memory import SharedMemory, open_item
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no anonymous files")

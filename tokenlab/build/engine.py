@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from tokenlab.build.shared_memory import SharedMemory
 from tokenlab.errors import InputError, TokenlabError
+from tokenlab.processes.shared_memory import SharedMemory
 
 EngineName = Literal["local", "ray", "slurm"]
 

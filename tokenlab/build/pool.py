@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from tokenlab.build.engine import Item, Job, Result
-from tokenlab.build.shared_memory import Label, SharedMemory, open_item
 from tokenlab.errors import ProcessKilled
-from tokenlab.own_process import may_fork, take_over
+from tokenlab.own_process import may_fork
+from tokenlab.processes.shared_memory import Label, SharedMemory, open_item
+from tokenlab.processes.worker import start_worker
 
 WARM = "tokenlab.build.warm"
 """What the process that workers are forked from imports, if it is not this one."""
@@ -135,17 +134,3 @@ def _started_pool(workers: int, method: str) -> ProcessPoolExecutor:
 
 def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:
     return work(job, open_item(label))
-
-
-def start_worker() -> None:
-    """First thing in a worker process: it ends with its parent and leaves Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    take_over()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)

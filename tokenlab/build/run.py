@@ -24,15 +24,15 @@ from tokenlab.build.pool import TASKS_OF_A_WORKER
 from tokenlab.build.prepare import store_scheme
 from tokenlab.build.record import SourceDigests, make_manifest
 from tokenlab.build.shard_records import tokens_in_shards
-from tokenlab.build.shared_memory import SharedMemory
 from tokenlab.build.tasks import encode_part, forget_scheme, use_scheme
 from tokenlab.build.totals import PartTotals
 from tokenlab.build.workspace import Workspace
 from tokenlab.card import CARD_FILE, dataset_card
-from tokenlab.corpus import document_digests
+from tokenlab.corpus import document_digests, is_local
 from tokenlab.errors import TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
 from tokenlab.own_process import may_fork
+from tokenlab.processes.shared_memory import SharedMemory
 from tokenlab.progress import Progress
 from tokenlab.scheme import Scheme
 from tokenlab.vocabulary import require_split
@@ -152,14 +152,13 @@ class _Build:
                     file.write(content)
 
     def _parts(self, memory: SharedMemory) -> Generator[tuple[PartInput, int]] | PartReader:
-        """The parts with the bytes of input files read, from a process that reads them from now on if there
-        will be workers here; not over the network, as clients of servers have threads."""
+        """The parts with the bytes of input files read; if there will be workers here, from a process that
+        reads them from now on."""
         corpus, val_docs, part_bytes = self.plan.corpus, self.plan.val_docs, self.options.part_bytes
         workers = self.options.workers if self.job.one_machine else 1
-        local = all(file.remote is None for file in corpus.files)
-        if workers > 1 and self._likely_many_parts() and local and may_fork():
+        if workers > 1 and self._likely_many_parts() and is_local(corpus) and may_fork():
             ahead = TASKS_OF_A_WORKER * workers + 1
-            return PartReader(corpus, memory, val_docs=val_docs, part_bytes=part_bytes, ahead=ahead)
+            return PartReader(corpus, val_docs=val_docs, part_bytes=part_bytes, memory=memory, ahead=ahead)
         if workers == 1:
             return read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes)
         return read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes, empty=memory.empty)

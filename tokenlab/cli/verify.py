@@ -21,6 +21,7 @@ from tokenlab.cli.app import (
     show,
     typed_command,
 )
+from tokenlab.own_process import import_numpy
 
 
 @app.command(
@@ -55,6 +56,8 @@ def verify(
     judged is listed. Exit code 0 when all holds, 1 when something fails, 2 for bad usage or
     input, 3 when evidence is missing.
     """
+    import_numpy()  # the process that reads the source is forked from this one
+
     from tokenlab.report.inputs import dataset_inputs, foreign_inputs
     from tokenlab.report.page import require_folder, write_page
     from tokenlab.report.plain import to_json

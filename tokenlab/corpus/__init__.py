@@ -15,7 +15,7 @@ JSONL file is no document, but counts as a row.
 """
 
 from tokenlab.corpus.digest import CorpusDigest, DigestSet, document_digests
-from tokenlab.corpus.documents import BadDocument, Corpus, DocumentBatch, SourceFile
+from tokenlab.corpus.documents import BadDocument, Corpus, DocumentBatch, SourceFile, is_local
 from tokenlab.corpus.sources import open_corpus
 from tokenlab.corpus.urls import without_secrets
 
@@ -27,6 +27,7 @@ __all__ = [
     "DocumentBatch",
     "SourceFile",
     "document_digests",
+    "is_local",
     "open_corpus",
     "without_secrets",
 ]

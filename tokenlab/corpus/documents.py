@@ -106,6 +106,12 @@ class Corpus(Protocol):
         ...
 
 
+def is_local(corpus: Corpus) -> bool:
+    """Whether it is files of this machine, which a forked process may read. Clients of servers have threads
+    and connections, which do not survive a fork."""
+    return bool(corpus.files) and all(file.remote is None for file in corpus.files)
+
+
 @dataclass(frozen=True)
 class Reading:
     """How to read a source: which field, how much text a chunk, and how many documents are

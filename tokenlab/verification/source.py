@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenlab.corpus import Corpus, CorpusDigest, DigestSet, document_digests, open_corpus
+from tokenlab.corpus import Corpus, CorpusDigest, DigestSet, document_digests, is_local, open_corpus
 from tokenlab.errors import InputError
 from tokenlab.manifest import Manifest, Split
+from tokenlab.own_process import may_fork
+from tokenlab.processes.iterator_process import IteratorProcess
+from tokenlab.processes.shared_memory import SharedMemory
 from tokenlab.ragged import Ragged
 
 Item = TypeVar("Item")
@@ -35,11 +39,14 @@ class SourceDocuments:
     """Hands out the documents that each split must hold, as often as a verifier asks;
     without `drop_twins`, training documents that equal a validation document too.
 
-    `documents`, `bytes`, `dropped` and `digest` cover everything read so far, dropped
+    With `ahead_of_time` they are read from now on, by a process of its own if this one is a command of one
+    thread, until `close`. `documents`, `bytes`, `dropped` and `digest` cover everything read so far, dropped
     documents included.
     """
 
-    def __init__(self, corpus: Corpus, val_docs: int, *, drop_twins: bool = True) -> None:
+    def __init__(
+        self, corpus: Corpus, val_docs: int, *, drop_twins: bool = True, ahead_of_time: bool = False
+    ) -> None:
         self.documents = 0
         self.bytes = 0
         self.dropped: list[int] = []
@@ -47,7 +54,10 @@ class SourceDocuments:
         self._val_docs = val_docs
         self._drop_twins = drop_twins
         self._validation = DigestSet()
-        self._stream = self._kept(corpus)
+        self._process: IteratorProcess[Digested] | None = None
+        if ahead_of_time and is_local(corpus) and may_fork():
+            self._process = IteratorProcess(partial(_digested, corpus), memory=SharedMemory(), ahead=AHEAD)
+        self._stream = self._kept(self._process or ahead(_digested(corpus)))
         self._held: tuple[Split, Taken] | None = None
 
     def take(self, split: Split, count: int) -> Taken:
@@ -75,9 +85,13 @@ class SourceDocuments:
             left += len(rest)
         return left
 
-    def _kept(self, corpus: Corpus) -> Iterator[tuple[Split, Taken]]:
-        batches = (batch.documents for batch in corpus.batches())
-        for documents, digests in ahead((documents, document_digests(documents)) for documents in batches):
+    def close(self) -> None:
+        """Stop reading."""
+        if self._process is not None:
+            self._process.close()
+
+    def _kept(self, batches: Iterable[Digested]) -> Iterator[tuple[Split, Taken]]:
+        for documents, digests in batches:
             cut = max(0, min(len(documents), self._val_docs - self.documents))
             if cut:
                 self._validation.add(digests[:cut])
@@ -95,6 +109,16 @@ class SourceDocuments:
                     yield split, taken  # type: ignore[misc]
 
 
+Digested = tuple[Ragged, NDArray[np.uint8]]
+
+
+def _digested(corpus: Corpus, empty: Callable[[int], NDArray[np.uint8]] | None = None) -> Iterator[Digested]:
+    """The documents and the sha256 of each; `empty` as for `Ragged.concatenate`."""
+    for batch in corpus.batches():
+        documents = Ragged.concatenate([batch.documents], np.uint8, empty)
+        yield documents, document_digests(documents)
+
+
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
     """The items; a thread makes the next ones while the last is looked at. The threads take turns with
     the interpreter lock, and hold it for a fifth of their time."""
@@ -106,7 +130,9 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-def open_source(manifest: Manifest, docs: Sequence[str], text_field: str | None) -> SourceDocuments:
+def open_source(
+    manifest: Manifest, docs: Sequence[str], text_field: str | None, *, ahead_of_time: bool = False
+) -> SourceDocuments:
     """The documents of `docs`, read as the manifest says they were read; `["embedded"]` is the
     corpus that Python carries. Raises InputError."""
     described: dict[str, Any] = manifest.source.corpus
@@ -121,4 +147,4 @@ def open_source(manifest: Manifest, docs: Sequence[str], text_field: str | None)
         raise InputError(
             f"the manifest does not say how many documents are validation ({Path('manifest.json')})"
         )
-    return SourceDocuments(corpus, val_docs)
+    return SourceDocuments(corpus, val_docs, ahead_of_time=ahead_of_time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -72,10 +73,19 @@ def verify(
     'trust'
     """
     folder = Path(path)
-    progress = progress or Progress()
     manifest = read_manifest(folder)
     names = [docs] if isinstance(docs, str | Path) else docs
-    source = open_source(manifest, [str(name) for name in names], text_field) if names is not None else None
+    if names is None:
+        return _verify(folder, manifest, None, progress or Progress())
+    with closing(
+        open_source(manifest, [str(name) for name in names], text_field, ahead_of_time=True)
+    ) as source:
+        return _verify(folder, manifest, source, progress or Progress())
+
+
+def _verify(
+    folder: Path, manifest: Manifest, source: SourceDocuments | None, progress: Progress
+) -> Verification:
     tallies = Tallies()
     _describe(tallies, manifest, source)
     encoder = Tally("encoder", "probe text", "today's backends give the ids of the recorded probe")

@@ -1,8 +1,8 @@
-"""Items on their way to workers on this machine: their documents lie in memory that both map.
+"""Items on their way to another process of this machine: their documents lie in memory that both map.
 
 Through the pipe of a process pool the documents of a part would be copied eight times. Here they are put
-together where the worker reads them: in an anonymous file in memory, which is used again when nothing refers
-to it, as fresh memory costs twice as much to write.
+together where the other process reads them: in an anonymous file in memory, which is used again when nothing
+refers to it, as fresh memory costs twice as much to write.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAPPED_BEHIND = 1 << 20  # the next item may be a little longer
 _MOST_MAPPED = 8  # a build has two for each worker
 
 _maps: dict[str, tuple[int, mmap.mmap]] = {}
-"""What `open_item` mapped last in this process: by name, the inode and the memory of a file."""
+"""What was mapped last in this process: by name, the inode and the memory of a file."""
 
 
 class Label(NamedTuple):
@@ -90,11 +90,7 @@ class SharedMemory:
         the name of each of its files when nothing refers to it. Raises ProcessKilled."""
         arrays = []
         for name, size in label.arrays:
-            file = _open(name)
-            try:
-                array = np.frombuffer(mmap.mmap(file, size), np.uint8)
-            finally:
-                os.close(file)
+            array = np.frombuffer(_mapped(name, size), np.uint8)
             self._received[array.ctypes.data] = name
             weakref.finalize(array, self._forget, array.ctypes.data, let_go).atexit = False
             arrays.append(array)
@@ -118,31 +114,27 @@ class SharedMemory:
 def open_item(label: Label) -> Any:
     """The item; its arrays are writable, and of this process until its sender forgets the item. Raises
     ProcessKilled when the process is gone whose memory they are in."""
-    arrays = [_mapped(*array) for array in label.arrays]
+    # All at once: a fault for each page would cost as much as reading it.
+    arrays = [_mapped(*array, flags=getattr(mmap, "MAP_POPULATE", 0)) for array in label.arrays]
     return pickle.loads(label.item, buffers=arrays)  # packed by this build
 
 
-def _mapped(path: str, size: int) -> memoryview:
+def _mapped(name: str, size: int, flags: int = 0) -> memoryview:
     """The first bytes of a file. It stays mapped, for as long as it has that name: mapping it anew takes as
     long as reading it."""
-    file = _open(path)
+    try:
+        file = os.open(name, os.O_RDWR)
+    except FileNotFoundError as error:
+        raise ProcessKilled("the process that reads the input") from error
     try:
         found = os.fstat(file)
-        inode, memory = _maps.pop(path, (None, None))
+        inode, memory = _maps.pop(name, (None, None))
         if memory is None or inode != found.st_ino or len(memory) < size:
             length = min(found.st_size, size + _MAPPED_BEHIND)
-            # All at once: a fault for each page would cost as much as reading it.
-            memory = mmap.mmap(file, length, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
-        _maps[path] = found.st_ino, memory
+            memory = mmap.mmap(file, length, flags=mmap.MAP_SHARED | flags)
+        _maps[name] = found.st_ino, memory
         if len(_maps) > _MOST_MAPPED:  # many workers have many files, and would hold them all
             del _maps[next(iter(_maps))]
         return memoryview(memory)[:size]
     finally:
         os.close(file)
-
-
-def _open(name: str) -> int:
-    try:
-        return os.open(name, os.O_RDWR)
-    except FileNotFoundError as error:
-        raise ProcessKilled("the process that reads the input") from error

@@ -1,4 +1,4 @@
-"""Parts that a process of its own reads are those that the build would read itself, whatever befalls it."""
+"""A process of its own reads what the command would read itself, whatever befalls it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from tests.test_interruption import parts_of, wait_for_the_end_of
 from tokenlab.build import BuildOptions, build, make_plan
 from tokenlab.errors import TokenlabError
 from tokenlab.manifest import read_manifest
+from tokenlab.verification import verify
 
 SCRIPT = """
 import json, os, sys, time
@@ -37,7 +39,7 @@ from tokenlab.errors import TokenlabError
 class Reader(part_reader.PartReader):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
-        print(self._process.pid, flush=True)
+        print(self._process._process.pid, flush=True)
 
 def add(self, record, add=run.PartTotals.add):
     add(self, record)
@@ -165,3 +167,46 @@ def test_what_is_killed_goes_on(tmp_path: Path, who: str) -> None:
     assert report.reused_parts >= there > 8
     build(make_plan(BuildOptions(**(given | {"output": tmp_path / "one", "workers": 1}))))
     assert digests(tmp_path / "out") == digests(tmp_path / "one")
+
+
+VERIFY = """
+import os, signal, sys, msgspec
+from tokenlab.own_process import import_numpy, take_over
+take_over()
+import_numpy()
+from tokenlab.errors import TokenlabError
+from tokenlab.verification import source, verify
+
+class Reader(source.IteratorProcess):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        print("reads", flush=True)
+        if sys.argv[3] == "killed":
+            os.kill(self._process.pid, signal.SIGKILL)
+
+source.IteratorProcess = Reader
+try:
+    result = verify(sys.argv[1], docs=sys.argv[2].split(":"))
+    print(msgspec.json.encode(result).decode())
+except TokenlabError as error:
+    sys.exit(f"tokenlab: {error}")
+"""
+
+
+def test_verify_reads_the_source_so_too(tmp_path: Path) -> None:
+    """The same verdicts, of documents that are the source and of others."""
+    files = one_of_each_kind(tmp_path)
+    given = options(tmp_path / "out", files, workers=1, on_bad_document="skip")
+    build(make_plan(BuildOptions(**given)))
+
+    def verified(docs: list[Path], what: str = "") -> subprocess.CompletedProcess[str]:
+        arguments = [tmp_path / "out", ":".join(map(str, docs)), what]
+        return subprocess.run([sys.executable, "-c", VERIFY, *arguments], capture_output=True, text=True)
+
+    for docs, verdict in ((files, "trust"), ([files[1], files[0], files[2]], "reject")):
+        judged = verify(tmp_path / "out", docs=docs)
+        assert judged.verdict == verdict
+        assert verified(docs).stdout == f"reads\n{msgspec.json.encode(judged).decode()}\n"
+    killed = verified(files, "killed")
+    assert killed.returncode == 1
+    assert killed.stderr.startswith("tokenlab: the process that reads the input was killed (out of memory?)")
