@@ -113,17 +113,18 @@ def read_parts(
     empty: Callable[[int], NDArray[np.uint8]] = lambda size: np.empty(size, np.uint8),
 ) -> Generator[tuple[PartInput, int]]:
     """Cut the corpus: a part ends at the split, or where the next document would take it over
-    `part_bytes`. Yields (part, bytes of input files read so far). `empty` as for `Ragged.concatenate`."""
+    `part_bytes`. Yields (part, bytes of input files read so far). `empty`: gives an array of so many bytes,
+    of any content, where the documents of a part are put together."""
     number = first = size = 0
-    origins: list[tuple[str, NDArray[np.int64]]] = []
     room = empty(0)
+    lengths: list[NDArray[np.int64]] = []
+    origins: list[tuple[str, NDArray[np.int64]]] = []
 
     def part() -> PartInput:
         split: Split = "val" if first < val_docs else "train"
         offsets = offsets_of(np.concatenate(lengths))
         return PartInput(number, split, first, Ragged(room[:size], offsets), tuple(origins))
 
-    lengths: list[NDArray[np.int64]] = []
     for batch in corpus.batches():
         start = 0
         while start < len(batch.documents):
@@ -146,7 +147,7 @@ def read_parts(
             if start < len(batch.documents) or first + held == val_docs:
                 yield part(), batch.consumed
                 number, first, size = number + 1, first + held, 0
-                lengths, origins, room = [], [], empty(0)
+                room, lengths, origins = empty(0), [], []
     if lengths:
         yield part(), batch.consumed
 
