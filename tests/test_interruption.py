@@ -491,6 +491,21 @@ def test_a_killed_worker_is_named(tmp_path: Path, start: str) -> None:
     assert make(tmp_path / "out", None, part_bytes=40_000).reused_parts > 0
 
 
+def test_tasks_that_wait_are_dropped(tmp_path: Path) -> None:
+    """Of those too that the pool has sent to its workers, so that Ctrl-C does not wait for two parts each."""
+    program = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from tokenlab.own_process import take_over\ntake_over()\n"
+        "from tokenlab.build.pool import WorkerPool\n"
+        "def task(n):\n    (Path(sys.argv[1]) / str(n)).touch()\n    time.sleep(1)\n"
+        "pool = WorkerPool(2)\ntasks = [pool.submit(task, n) for n in range(6)]\n"
+        "while len(list(Path(sys.argv[1]).iterdir())) < 2:\n    time.sleep(0.01)\n"
+        "pool.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=True, timeout=60)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0", "1"]
+
+
 def wait_for_the_end_of(processes: list[int]) -> None:
     deadline = time.monotonic() + 20
     while any(_alive(pid) for pid in processes) and time.monotonic() < deadline:

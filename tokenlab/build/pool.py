@@ -8,10 +8,11 @@ as a library in another's may, has them forked from one that imports `warm` for 
 from __future__ import annotations
 
 import gc
+import mmap
 import multiprocessing
 import signal
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -27,6 +28,9 @@ WARM = "tokenlab.build.warm"
 TASKS_OF_A_WORKER = 2
 """One that it does, and one that is there when it has done that."""
 
+_dropped = mmap.mmap(-1, 1)
+"""Whether tasks that no worker has begun are dropped; workers that are forked from this process see it."""
+
 
 class WorkerPool:
     """Worker processes, which start at once.
@@ -37,6 +41,7 @@ class WorkerPool:
     """
 
     def __init__(self, workers: int) -> None:
+        _dropped[0] = False
         forked = _forked_pool(workers) if may_fork() else None
         self._thread = ThreadPoolExecutor(1, "workers")
         self._pool = self._thread.submit(lambda: forked or _served_pool(workers))
@@ -48,7 +53,9 @@ class WorkerPool:
         return outcome
 
     def close(self) -> None:
-        """Wait for the tasks that run; those that wait are dropped."""
+        """Wait for the tasks that run; those that wait are dropped, but for some that the pool has sent ahead
+        where workers are not forked from this process."""
+        _dropped[0] = True
         self._thread.shutdown(wait=True, cancel_futures=True)
         if not self._pool.cancelled() and self._pool.exception() is None:
             self._pool.result().shutdown(wait=True, cancel_futures=True)
@@ -68,7 +75,7 @@ class WorkerPool:
             outcome.set_exception(error)
 
         try:
-            self._pool.result().submit(work, *arguments).add_done_callback(settle)
+            self._pool.result().submit(_unless_dropped, work, *arguments).add_done_callback(settle)
         except Exception as error:
             fail(error)
 
@@ -130,6 +137,12 @@ def _started_pool(workers: int, method: str) -> ProcessPoolExecutor:
     for _ in range(workers):
         pool.submit(int)
     return pool
+
+
+def _unless_dropped(work: Callable[..., Result], *arguments: Any) -> Result:
+    if _dropped[0]:
+        raise CancelledError
+    return work(*arguments)
 
 
 def _work_on(work: Callable[[Job, Item], Result], job: Job, label: Label) -> Result:
