@@ -495,7 +495,7 @@ def test_tasks_that_wait_are_dropped(tmp_path: Path) -> None:
     """Of those too that the pool has sent to its workers, so that Ctrl-C does not wait for two parts each."""
     program = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from tokenlab.own_process import take_over\ntake_over()\n"
+        "from tokenlab.own_process import import_numpy, take_over\ntake_over()\nimport_numpy()\n"
         "from tokenlab.build.pool import WorkerPool\n"
         "def task(n):\n    (Path(sys.argv[1]) / str(n)).touch()\n    time.sleep(1)\n"
         "pool = WorkerPool(2)\ntasks = [pool.submit(task, n) for n in range(6)]\n"
