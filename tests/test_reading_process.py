@@ -194,16 +194,19 @@ except TokenlabError as error:
 
 
 def test_verify_reads_the_source_so_too(tmp_path: Path) -> None:
-    """The same verdicts, of documents that are the source and of others."""
+    """The same verdicts, of documents that are the source and of others, more files than it reads ahead."""
     files = one_of_each_kind(tmp_path)
+    files += [write_jsonl(tmp_path / f"{n}.jsonl", [f"document {n}"]) for n in range(20)]
     given = options(tmp_path / "out", files, workers=1, on_bad_document="skip")
     build(make_plan(BuildOptions(**given)))
 
     def verified(docs: list[Path], what: str = "") -> subprocess.CompletedProcess[str]:
         arguments = [tmp_path / "out", ":".join(map(str, docs)), what]
-        return subprocess.run([sys.executable, "-c", VERIFY, *arguments], capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-c", VERIFY, *arguments], capture_output=True, text=True, timeout=60
+        )
 
-    for docs, verdict in ((files, "trust"), ([files[1], files[0], files[2]], "reject")):
+    for docs, verdict in ((files, "trust"), ([files[1], files[0], *files[2:]], "reject")):
         judged = verify(tmp_path / "out", docs=docs)
         assert judged.verdict == verdict
         assert verified(docs).stdout == f"reads\n{msgspec.json.encode(judged).decode()}\n"

@@ -91,6 +91,10 @@ class Ragged:
         first, last = self.offsets[start], self.offsets[stop]
         return Ragged(self.values[first:last], self.offsets[start : stop + 1] - first)
 
+    def copy(self) -> Ragged:
+        """The same rows in memory of their own."""
+        return Ragged(self.values.copy(), self.offsets)
+
     def slices(self, size: int) -> Iterator[tuple[int, int]]:
         """Bounds of consecutive runs of whole rows, `size` values each at most (or one row)."""
         start = 0

@@ -29,7 +29,7 @@ class IteratorProcess(Generic[Item]):
 
     def __init__(self, items: Items[Item], *, memory: SharedMemory, ahead: int) -> None:
         """`memory` gets to know the items' arrays. `ahead`: so many items that have some are held at most,
-        with those that this process refers to."""
+        with those that this process refers to: who refers to as many gets no more."""
         self._memory = memory
         self._connection, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.get_context("fork").Process(

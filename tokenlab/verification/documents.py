@@ -252,7 +252,7 @@ class SplitCheck:
         if self.split == "val":
             self._compare_with_encoder(numbers, batch.ids, text)
             return
-        self._sample.append((numbers, _copied(batch.ids.rows(0, 1)), _copied(text.rows(0, 1))))
+        self._sample.append((numbers, batch.ids.rows(0, 1).copy(), text.rows(0, 1).copy()))
         if len(self._sample) == SAMPLES_A_CALL:
             self._check_sample()
 
@@ -372,10 +372,6 @@ class _ShardTotals:
             )
             if with_bytes:
                 balanced.expect(record.bytes, int(charged), "charges of the shard", file=record.file)
-
-
-def _copied(rows: Ragged) -> Ragged:
-    return Ragged(rows.values.copy(), rows.offsets)
 
 
 def _first_place(a: NDArray[np.generic], b: NDArray[np.generic]) -> int:

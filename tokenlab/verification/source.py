@@ -71,9 +71,11 @@ class SourceDocuments:
                 break
             held = self._held[1]
             here = min(count, len(held.documents))
-            documents.append(held.documents.rows(0, here))
-            digests.append(held.digests[:here])
             count -= here
+            documents.append(held.documents.rows(0, here))
+            if count > 0:  # a copy: what reads ahead waits for memory that is not let go of
+                documents[-1] = documents[-1].copy()
+            digests.append(held.digests[:here])
             rest = Taken(held.documents.rows(here, len(held.documents)), held.digests[here:])
             self._held = (split, rest) if len(rest.documents) else None
         return Taken(Ragged.concatenate(documents, np.uint8), np.concatenate(digests))
