@@ -26,12 +26,16 @@ from tokenlab.errors import TokenlabError
 from tokenlab.manifest import read_manifest
 from tokenlab.verification import verify
 
-SCRIPT = """
-import json, os, sys, time
-from pathlib import Path
+ONE_THREAD = """
 from tokenlab.own_process import import_numpy, take_over
 take_over()
 import_numpy()
+"""
+"""As a command begins, which may fork."""
+
+BUILD = """
+import json, os, sys, time
+from pathlib import Path
 from tokenlab.build import BuildOptions, build, make_plan
 from tokenlab.build import part_reader, run
 from tokenlab.errors import TokenlabError
@@ -68,7 +72,7 @@ def options(output: Path, files: list[Path], **changed: Any) -> dict[str, Any]:
 def start(given: dict[str, Any], *, away: Path | None = None, pause: float = 0) -> subprocess.Popen[str]:
     argument = json.dumps([given, away and str(away), pause], default=str)
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, argument],
+        [sys.executable, "-c", ONE_THREAD + BUILD, argument],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -171,9 +175,6 @@ def test_what_is_killed_goes_on(tmp_path: Path, who: str) -> None:
 
 VERIFY = """
 import os, signal, sys, msgspec
-from tokenlab.own_process import import_numpy, take_over
-take_over()
-import_numpy()
 from tokenlab.errors import TokenlabError
 from tokenlab.verification import source, verify
 
@@ -203,7 +204,10 @@ def test_verify_reads_the_source_so_too(tmp_path: Path) -> None:
     def verified(docs: list[Path], what: str = "") -> subprocess.CompletedProcess[str]:
         arguments = [tmp_path / "out", ":".join(map(str, docs)), what]
         return subprocess.run(
-            [sys.executable, "-c", VERIFY, *arguments], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", ONE_THREAD + VERIFY, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     for docs, verdict in ((files, "trust"), ([files[1], files[0], *files[2:]], "reject")):

@@ -24,15 +24,13 @@ class PlugInUnavailable(InputError):
 class ProcessKilled(TokenlabError):
     """A process of ours that somebody else ended; what it did is kept."""
 
-    def __init__(self, who: str) -> None:
-        super().__init__(who)
+    def __init__(self, who: str, hint: str = "") -> None:
+        super().__init__(who, hint)
         self.who = who
+        self.hint = hint
 
     def __str__(self) -> str:
-        return (
-            f"{self.who} was killed (out of memory?); run the same command again to go on, "
-            "perhaps with fewer --workers"
-        )
+        return f"{self.who} was killed (out of memory?); run the same command again{self.hint}"
 
 
 class EncodingError(TokenlabError):

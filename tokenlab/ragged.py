@@ -56,17 +56,13 @@ class Ragged:
         return cls(values, offsets_of([len(row) for row in arrays]))
 
     @classmethod
-    def concatenate(
-        cls, batches: Sequence[Ragged], dtype: Any, empty: Callable[[int], NDArray[Any]] | None = None
-    ) -> Ragged:
-        """The rows of all batches in one; of no batches, no rows of `dtype`. `empty`: gives an array of
-        so many values, of any content, where they are put together."""
-        if len(batches) == 1 and empty is None:
+    def concatenate(cls, batches: Sequence[Ragged], dtype: Any) -> Ragged:
+        """The rows of all batches in one; of no batches, no rows of `dtype`."""
+        if len(batches) == 1:
             return batches[0]
         values = [batch.values for batch in batches] or [np.zeros(0, dtype)]
         lengths = [batch.lengths for batch in batches] or [np.zeros(0, np.int64)]
-        out = empty(sum(map(len, values))) if empty is not None else None
-        return cls(np.concatenate(values, out=out), offsets_of(np.concatenate(lengths)))
+        return cls(np.concatenate(values), offsets_of(np.concatenate(lengths)))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -91,9 +87,14 @@ class Ragged:
         first, last = self.offsets[start], self.offsets[stop]
         return Ragged(self.values[first:last], self.offsets[start : stop + 1] - first)
 
-    def copy(self) -> Ragged:
-        """The same rows in memory of their own."""
-        return Ragged(self.values.copy(), self.offsets)
+    def copy(self, empty: Callable[[int], NDArray[Any]] | None = None) -> Ragged:
+        """The same rows in memory of their own. `empty`: gives an array of so many values, of any content,
+        for it."""
+        if empty is None:
+            return Ragged(self.values.copy(), self.offsets)
+        values = empty(len(self.values))
+        values[:] = self.values
+        return Ragged(values, self.offsets)
 
     def slices(self, size: int) -> Iterator[tuple[int, int]]:
         """Bounds of consecutive runs of whole rows, `size` values each at most (or one row)."""

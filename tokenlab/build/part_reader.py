@@ -11,22 +11,28 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenlab.build.parts import PartInput, read_parts
+from tokenlab.build.parts import PartInput
 from tokenlab.corpus import BadDocument, Corpus
 from tokenlab.processes.iterator_process import IteratorProcess
 from tokenlab.processes.shared_memory import SharedMemory
 
 
 class PartReader:
-    """The parts of `read_parts`; arguments and errors as for `IteratorProcess`."""
+    """What `read` gives, a `read_parts` of the corpus that lacks its `empty`; `memory`, `ahead` and errors
+    as for `IteratorProcess`."""
 
     def __init__(
-        self, corpus: Corpus, *, val_docs: int, part_bytes: int, memory: SharedMemory, ahead: int
+        self,
+        corpus: Corpus,
+        read: Callable[..., Iterator[tuple[PartInput, int]]],
+        *,
+        memory: SharedMemory,
+        ahead: int,
     ) -> None:
         def items(
             empty: Callable[[int], NDArray[np.uint8]],
         ) -> Iterator[tuple[PartInput, int] | list[BadDocument]]:
-            yield from read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes, empty=empty)
+            yield from read(empty=empty)
             yield corpus.bad_documents
 
         self._corpus = corpus

@@ -71,7 +71,7 @@ class WorkerPool:
 
         def fail(error: BaseException) -> None:
             if isinstance(error, BrokenProcessPool):
-                error = ProcessKilled("a worker")
+                error = ProcessKilled("a worker", " to go on, perhaps with fewer --workers")
             outcome.set_exception(error)
 
         try:

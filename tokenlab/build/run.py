@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from shards import ShardFormat, format_for_vocabulary, write_atomically
@@ -154,14 +155,13 @@ class _Build:
     def _parts(self, memory: SharedMemory) -> Generator[tuple[PartInput, int]] | PartReader:
         """The parts with the bytes of input files read; if there will be workers here, from a process that
         reads them from now on."""
-        corpus, val_docs, part_bytes = self.plan.corpus, self.plan.val_docs, self.options.part_bytes
+        corpus = self.plan.corpus
+        read = partial(read_parts, corpus, val_docs=self.plan.val_docs, part_bytes=self.options.part_bytes)
         workers = self.options.workers if self.job.one_machine else 1
         if workers > 1 and self._likely_many_parts() and is_local(corpus) and may_fork():
             ahead = TASKS_OF_A_WORKER * workers + 1
-            return PartReader(corpus, val_docs=val_docs, part_bytes=part_bytes, memory=memory, ahead=ahead)
-        if workers == 1:
-            return read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes)
-        return read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes, empty=memory.empty)
+            return PartReader(corpus, read, memory=memory, ahead=ahead)
+        return read(empty=memory.empty) if workers > 1 else read()
 
     def _encoded(
         self, scheme: Scheme, stream: Iterator[tuple[PartInput, int]], memory: SharedMemory

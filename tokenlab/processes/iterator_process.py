@@ -14,8 +14,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenlab.errors import ProcessKilled, TokenlabError
-from tokenlab.processes.shared_memory import Label, SharedMemory
+from tokenlab.errors import TokenlabError
+from tokenlab.processes.shared_memory import Label, SharedMemory, sender_killed
 from tokenlab.processes.worker import start_worker
 
 Item = TypeVar("Item")
@@ -48,7 +48,7 @@ class IteratorProcess(Generic[Item]):
             try:
                 message: Label | _Failure | None = self._connection.recv()
             except (EOFError, ConnectionError) as error:
-                raise ProcessKilled("the process that reads the input") from error
+                raise sender_killed() from error
             if message is None:
                 return
             if isinstance(message, _Failure):

@@ -119,13 +119,18 @@ def open_item(label: Label) -> Any:
     return pickle.loads(label.item, buffers=arrays)  # packed by this build
 
 
+def sender_killed() -> ProcessKilled:
+    """The error for items whose memory is gone with the process that made them: all of ours read input."""
+    return ProcessKilled("the process that reads the input")
+
+
 def _mapped(name: str, size: int, flags: int = 0) -> memoryview:
     """The first bytes of a file. It stays mapped, for as long as it has that name: mapping it anew takes as
     long as reading it."""
     try:
         file = os.open(name, os.O_RDWR)
     except FileNotFoundError as error:
-        raise ProcessKilled("the process that reads the input") from error
+        raise sender_killed() from error
     try:
         found = os.fstat(file)
         inode, memory = _maps.pop(name, (None, None))

@@ -115,9 +115,9 @@ Digested = tuple[Ragged, NDArray[np.uint8]]
 
 
 def _digested(corpus: Corpus, empty: Callable[[int], NDArray[np.uint8]] | None = None) -> Iterator[Digested]:
-    """The documents and the sha256 of each; `empty` as for `Ragged.concatenate`."""
+    """The documents and the sha256 of each; `empty` as for `Ragged.copy`, if they are to be copied."""
     for batch in corpus.batches():
-        documents = Ragged.concatenate([batch.documents], np.uint8, empty)
+        documents = batch.documents if empty is None else batch.documents.copy(empty)
         yield documents, document_digests(documents)
 
 
