@@ -8,6 +8,10 @@ Garbage is looked for seldom: as Python has it, seventy times while numba loads,
 
 A command has one thread until it starts workers, so that it may fork them; numpy's BLAS would have more.
 
+Memory is taken page by page, as it is needed. numpy asks for huge pages for every large array, and each of a
+build's processes has some: on a virtual machine, which has to find two megabytes that are free on its host,
+the first part of a worker took half as long again.
+
 A command ends without freeing all that it loaded, object by object, which takes a quarter of a second.
 
 numba is kept from loading what no kernel here needs: the extensions of other packages (awkward, which
@@ -39,6 +43,7 @@ _FRAGILE_PACKAGES = ("numba", "llvmlite", "gigatoken")
 _RETRY_SECONDS = 0.05
 
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+_HUGE_PAGES = "NUMPY_MADVISE_HUGEPAGE"
 
 _ours = False
 
@@ -57,15 +62,18 @@ def take_over() -> None:
 
 
 def import_numpy() -> None:
-    """Import numpy without the threads of its BLAS: a process that has none may fork."""
-    before = os.environ.get(_BLAS_THREADS)
-    os.environ[_BLAS_THREADS] = "1"
+    """Import numpy without the threads of its BLAS: a process that has none may fork. And without huge pages,
+    but where the environment says something about them."""
+    settings = {_BLAS_THREADS: "1", _HUGE_PAGES: os.environ.get(_HUGE_PAGES, "0")}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         import numpy  # noqa: F401  # to be there
     finally:
-        del os.environ[_BLAS_THREADS]
-        if before is not None:
-            os.environ[_BLAS_THREADS] = before
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def may_fork() -> bool:
