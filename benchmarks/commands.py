@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from measure import Measurement, best_of, run_tokenlab
+from measure import Measurement, best_in_turn, best_of, run_tokenlab, side_by_side
 
 VAL_DOCS = "50"
 
 BUILD = "build caseops, one worker"
 BUILD_ALL_BYTES = "build caseops, one worker, --train-bytes"
 BUILD_TWO = "build caseops, two workers"
+TWO_BUILDS = "two builds side by side, caseops, one worker each"
 BUILD_SHORT = "build caseops of 60 documents: what starting costs"
 BUILD_EMBEDDED = "build caseops on the embedded corpus, no kernel compiled yet"
 VERIFY = "verify caseops"
@@ -29,28 +30,35 @@ def measure_commands(
     """Each command, fastest of `repeat`; what starting costs comes first, and compiles the kernels."""
 
     def build(
-        name: str, scheme: str, tokenizer: Path, *options: str, size: int = source_bytes
-    ) -> Measurement:
+        name: str, scheme: str, tokenizer: Path, *options: str, size: int = source_bytes, output: str = ""
+    ) -> Callable[[], Measurement]:
         arguments = ["build", "--scheme", scheme, "--tokenizer", str(tokenizer)]
         arguments += ["--input", str(corpus), "--val-docs", VAL_DOCS]
-        arguments += ["--output", str(folder / scheme), "--force", *options]
-        return best_of(repeat, lambda: run_tokenlab(name, arguments, source_bytes=size))
+        arguments += ["--output", str(folder / (output or scheme)), "--force", *options]
+        return lambda: run_tokenlab(name, arguments, source_bytes=size)
 
-    def verify(name: str, scheme: str, *options: str) -> Measurement:
+    def verify(name: str, scheme: str, *options: str) -> Callable[[], Measurement]:
         arguments = ["verify", str(folder / scheme), *options]
-        return best_of(repeat, lambda: run_tokenlab(name, arguments, source_bytes=source_bytes))
+        return lambda: run_tokenlab(name, arguments, source_bytes=source_bytes)
 
     docs = ("--docs", str(corpus))
-    build(BUILD_SHORT, "caseops", model, "--limit-docs", "60", "--workers", "1")
-    yield build(BUILD_SHORT, "caseops", model, "--limit-docs", "60", "--workers", "1", size=0)
-    yield build(BUILD_TWO, "caseops", model, "--workers", "2")
-    yield build(BUILD_ALL_BYTES, "caseops", model, "--workers", "1", "--train-bytes")
-    yield build(BUILD, "caseops", model, "--workers", "1")
-    yield verify(VERIFY, "caseops")
-    yield verify(VERIFY_DOCS, "caseops", *docs)
+    short = build(BUILD_SHORT, "caseops", model, "--limit-docs", "60", "--workers", "1", size=0)
+    short()
+    yield best_of(repeat, short)
+    yield best_of(repeat, build(BUILD_ALL_BYTES, "caseops", model, "--workers", "1", "--train-bytes"))
+    one = build(BUILD, "caseops", model, "--workers", "1")
+    other = build(BUILD, "caseops", model, "--workers", "1", output="caseops-beside")
+    yield from best_in_turn(
+        repeat,
+        build(BUILD_TWO, "caseops", model, "--workers", "2"),
+        one,
+        verify(VERIFY_DOCS, "caseops", *docs),
+        lambda: side_by_side(TWO_BUILDS, one, other),
+    )
+    yield best_of(repeat, verify(VERIFY, "caseops"))
     for scheme, file in published.items():
-        yield build(f"build {scheme}, one worker", scheme, file, "--workers", "1")
-        yield verify(f"verify {scheme} --docs", scheme, *docs)
+        yield best_of(repeat, build(f"build {scheme}, one worker", scheme, file, "--workers", "1"))
+        yield best_of(repeat, verify(f"verify {scheme} --docs", scheme, *docs))
     yield best_of(repeat, lambda: _embedded(folder))
 
 

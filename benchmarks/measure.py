@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 
@@ -37,7 +38,13 @@ class Measurement:
 
 def best_of(repeat: int, measure: Callable[[], Measurement]) -> Measurement:
     """The fastest of `repeat` measurements."""
-    return min((measure() for _ in range(repeat)), key=lambda m: m.cpu_seconds)
+    return best_in_turn(repeat, measure)[0]
+
+
+def best_in_turn(repeat: int, *measures: Callable[[], Measurement]) -> list[Measurement]:
+    """The fastest of `repeat` measurements of each, taken in turn: what slows the machine slows all."""
+    rounds = [[measure() for measure in measures] for _ in range(repeat)]
+    return [min(of_one, key=lambda m: m.cpu_seconds) for of_one in zip(*rounds, strict=True)]
 
 
 def cpu_seconds(action: Callable[[], object]) -> float:
@@ -60,6 +67,23 @@ def run_tokenlab(
     if done.returncode:
         raise SystemExit(f"tokenlab {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}")
     cpu, wall, peak = json.loads(done.stdout)
+    return _of_command(name, source_bytes, cpu, wall, peak)
+
+
+def side_by_side(name: str, *measures: Callable[[], Measurement]) -> Measurement:
+    """Commands that run at the same time, as one."""
+    with ThreadPoolExecutor(len(measures)) as pool:
+        done = [running.result() for running in [pool.submit(measure) for measure in measures]]
+    return _of_command(
+        name,
+        sum(m.source_bytes for m in done),
+        sum(m.cpu_seconds for m in done),
+        max(m.wall_seconds for m in done),
+        max(m.peak_bytes for m in done),
+    )
+
+
+def _of_command(name: str, source_bytes: int, cpu: float, wall: float, peak: int) -> Measurement:
     note = f"{cpu:6.2f} s CPU, {wall:6.2f} s wall, {peak / 1e6:4.0f} MB"
     return Measurement(name, source_bytes, cpu, note, wall, peak)
 

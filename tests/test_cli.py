@@ -286,6 +286,23 @@ def test_ctrl_c_waits_for_native_code() -> None:
     assert result.stdout == "loaded\ninterrupted\n", result.stderr
 
 
+@pytest.mark.parametrize("asked", ["", "0", "1"])
+def test_numpy_as_a_command_loads_it(asked: str) -> None:
+    """With one thread, which is all that it may fork, and huge pages for nobody but who asks for them."""
+    program = (
+        "import os\nbefore = dict(os.environ)\n"
+        "from tokenlab.own_process import import_numpy, may_fork, take_over\ntake_over()\nimport_numpy()\n"
+        "import numpy as np\nfrom numpy._core import _multiarray_umath as umath\n"
+        "np.ones((500, 500)) @ np.ones((500, 500))\n"
+        "print(may_fork(), umath._get_madvise_hugepage(), dict(os.environ) == before)\n"
+    )
+    environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": asked}
+    if not asked:
+        del environment["NUMPY_MADVISE_HUGEPAGE"]
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert result.stdout == f"True {asked == '1'} True\n", result.stderr
+
+
 def test_a_command_ends_beside_a_pool_that_ends() -> None:
     """`concurrent.futures` wakes each pool through a pipe that the pool may be closing."""
     program = (

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gc
 
-from tokenlab.own_process import take_over
+from tokenlab.own_process import import_numpy, take_over
 
 take_over()  # before anything large is loaded
+import_numpy()
 
 import gigatoken  # noqa: F401  # to be there
 import numpy as np
