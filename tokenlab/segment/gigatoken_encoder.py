@@ -9,10 +9,10 @@ sets the tests hold, and which `cover` and a sample of every build check again.
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tokenlab.ragged import Ragged
@@ -27,7 +27,7 @@ class GigatokenEncoder:
     def __init__(self, tokenizer_json: dict[str, Any]) -> None:
         import gigatoken
 
-        self._tokenizer = gigatoken.Tokenizer.from_json(json.dumps(tokenizer_json, ensure_ascii=False))
+        self._tokenizer = gigatoken.Tokenizer.from_json(msgspec.json.encode(tokenizer_json))
 
     def encode(self, text: Ragged) -> Ragged:
         """Ids (uint32) of each document of a uint8 batch, on the calling thread."""
