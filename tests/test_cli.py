@@ -288,7 +288,7 @@ def test_ctrl_c_waits_for_native_code() -> None:
 
 @pytest.mark.parametrize("asked", ["", "0", "1"])
 def test_numpy_as_a_command_loads_it(asked: str) -> None:
-    """With one thread, which is all that it may fork, and huge pages for nobody but who asks for them."""
+    """With one thread, as no other command may fork, and huge pages only for who asks for them."""
     program = (
         "import os\nbefore = dict(os.environ)\n"
         "from tokenlab.own_process import import_numpy, may_fork, take_over\ntake_over()\nimport_numpy()\n"
