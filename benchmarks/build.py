@@ -27,7 +27,7 @@ from commands import (
     BUILD_EMBEDDED,
     BUILD_SHORT,
     BUILD_TWO,
-    TWO_BUILDS,
+    SIDE_BY_SIDE,
     VERIFY_DOCS,
     Published,
     measure_commands,
@@ -109,7 +109,7 @@ def ratios(rows: Results, published: Published) -> Iterable[tuple[str, str, str]
     yield "build --train-bytes / build", over(rows[BUILD_ALL_BYTES].rate, build.rate), ">= 0.8"
     speedup = over(build.wall_seconds, rows[BUILD_TWO].wall_seconds)
     yield "two workers / one, wall time (two idle cores?)", speedup, ">= 1.8"
-    both = over(2 * build.wall_seconds, rows[TWO_BUILDS].wall_seconds)
+    both = over(2 * build.wall_seconds, rows[SIDE_BY_SIDE].wall_seconds)
     yield "  what the machine gives: two builds side by side / one", both, ""
     speedup = over(build.wall_seconds, verify.wall_seconds)
     yield "verify --docs / build, wall time (two idle cores?)", speedup, ">= 2"

@@ -14,7 +14,7 @@ VAL_DOCS = "50"
 BUILD = "build caseops, one worker"
 BUILD_ALL_BYTES = "build caseops, one worker, --train-bytes"
 BUILD_TWO = "build caseops, two workers"
-TWO_BUILDS = "two builds side by side, caseops, one worker each"
+SIDE_BY_SIDE = "two builds side by side, caseops, one worker each"
 BUILD_SHORT = "build caseops of 60 documents: what starting costs"
 BUILD_EMBEDDED = "build caseops on the embedded corpus, no kernel compiled yet"
 VERIFY = "verify caseops"
@@ -27,7 +27,7 @@ Published = dict[str, Path]
 def measure_commands(
     corpus: Path, source_bytes: int, model: Path, published: Published, folder: Path, repeat: int
 ) -> Iterator[Measurement]:
-    """Each command, fastest of `repeat`; what starting costs comes first, and compiles the kernels."""
+    """Each command, fastest of `repeat`; what starting costs comes first."""
 
     def build(
         name: str, scheme: str, tokenizer: Path, *options: str, size: int = source_bytes, output: str = ""
@@ -43,7 +43,7 @@ def measure_commands(
 
     docs = ("--docs", str(corpus))
     short = build(BUILD_SHORT, "caseops", model, "--limit-docs", "60", "--workers", "1", size=0)
-    short()
+    short()  # compiles the kernels
     yield best_of(repeat, short)
     yield best_of(repeat, build(BUILD_ALL_BYTES, "caseops", model, "--workers", "1", "--train-bytes"))
     one = build(BUILD, "caseops", model, "--workers", "1")
@@ -53,7 +53,7 @@ def measure_commands(
         build(BUILD_TWO, "caseops", model, "--workers", "2"),
         one,
         verify(VERIFY_DOCS, "caseops", *docs),
-        lambda: side_by_side(TWO_BUILDS, one, other),
+        lambda: side_by_side(SIDE_BY_SIDE, one, other),
     )
     yield best_of(repeat, verify(VERIFY, "caseops"))
     for scheme, file in published.items():

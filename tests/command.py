@@ -11,8 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-READ_AT_START = ("PYTHON", "NUMBA", "GLIBC", "LD_")
+READ_AT_START = ("PYTHON", "NUMBA", "NUMPY", "GLIBC", "LD_")
 """Beginnings of the names of variables that a process reads before it runs a command."""
+
+ONE_THREAD = """
+from tokenlab.own_process import import_numpy, take_over
+take_over()
+import_numpy()
+"""
+"""A program's first lines, with which a command begins that may fork."""
 
 
 def _read_at_start() -> dict[str, str]:

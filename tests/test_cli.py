@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.command import refused, tokenlab, write_jsonl
+from tests.command import ONE_THREAD, refused, tokenlab, write_jsonl
 from tests.test_build import TEXTS
 from tokenlab.cli import app, import_commands, spread
 from tokenlab.registry import scheme_names
@@ -290,8 +290,8 @@ def test_ctrl_c_waits_for_native_code() -> None:
 def test_numpy_as_a_command_loads_it(asked: str) -> None:
     """With one thread, as no other command may fork, and huge pages only for who asks for them."""
     program = (
-        "import os\nbefore = dict(os.environ)\n"
-        "from tokenlab.own_process import import_numpy, may_fork, take_over\ntake_over()\nimport_numpy()\n"
+        f"import os\nbefore = dict(os.environ)\n{ONE_THREAD}"
+        "from tokenlab.own_process import may_fork\n"
         "import numpy as np\nfrom numpy._core import _multiarray_umath as umath\n"
         "np.ones((500, 500)) @ np.ones((500, 500))\n"
         "print(may_fork(), umath._get_madvise_hugepage(), dict(os.environ) == before)\n"

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import write_jsonl
+from tests.command import ONE_THREAD, write_jsonl
 from tests.test_build import TEXTS, VAL_DOCS, digests, make
 from tokenlab.build import BuildOptions, build, make_plan
 from tokenlab.build.parts import open_part, part_path, read_parts
@@ -428,12 +428,11 @@ def test_kill_9_and_the_lock(tmp_path: Path) -> None:
     assert report.reused_parts == len(list(read_parts(open_corpus(None), val_docs=8, part_bytes=60_000)))
 
 
-TWO_WORKERS = """
+TWO_WORKERS = (
+    ONE_THREAD
+    + """
 import os, sys, threading, time, multiprocessing
 from pathlib import Path
-from tokenlab.own_process import import_numpy, take_over
-take_over()
-import_numpy()
 from tokenlab.build import *
 import tokenlab.build.run as run
 
@@ -449,6 +448,7 @@ if __name__ == '__main__':
         threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
     build(make_plan(BuildOptions(scheme='bytes', output=Path(sys.argv[1]), part_bytes=40000, workers=2)))
 """
+)
 """A process of one thread forks its workers; one of several has them forked for it."""
 
 STARTS = ["ForkProcess", "ForkServerProcess"]
@@ -494,8 +494,7 @@ def test_a_killed_worker_is_named(tmp_path: Path, start: str) -> None:
 def test_tasks_that_wait_are_dropped(tmp_path: Path) -> None:
     """Of those too that the pool has sent to its workers, so that Ctrl-C does not wait for two parts each."""
     program = (
-        "import sys, time\nfrom pathlib import Path\n"
-        "from tokenlab.own_process import import_numpy, take_over\ntake_over()\nimport_numpy()\n"
+        ONE_THREAD + "import sys, time\nfrom pathlib import Path\n"
         "from tokenlab.build.pool import WorkerPool\n"
         "def task(n):\n    (Path(sys.argv[1]) / str(n)).touch()\n    time.sleep(1)\n"
         "pool = WorkerPool(2)\ntasks = [pool.submit(task, n) for n in range(6)]\n"

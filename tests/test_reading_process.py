@@ -18,20 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from tests.command import write_jsonl
+from tests.command import ONE_THREAD, write_jsonl
 from tests.test_build import digests
 from tests.test_interruption import parts_of, wait_for_the_end_of
 from tokenlab.build import BuildOptions, build, make_plan
 from tokenlab.errors import TokenlabError
 from tokenlab.manifest import read_manifest
 from tokenlab.verification import verify
-
-ONE_THREAD = """
-from tokenlab.own_process import import_numpy, take_over
-take_over()
-import_numpy()
-"""
-"""As a command begins, which may fork."""
 
 BUILD = """
 import json, os, sys, time

@@ -90,9 +90,7 @@ class Ragged:
     def copy(self, empty: Callable[[int], NDArray[Any]] | None = None) -> Ragged:
         """The same rows in memory of their own. `empty`: gives an array of so many values, of any content,
         for it."""
-        if empty is None:
-            return Ragged(self.values.copy(), self.offsets)
-        values = empty(len(self.values))
+        values = np.empty_like(self.values) if empty is None else empty(len(self.values))
         values[:] = self.values
         return Ragged(values, self.offsets)
 
