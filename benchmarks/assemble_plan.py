@@ -119,12 +119,15 @@ def measure_files(parts: int, files: int) -> None:
     tokens = len(text.values)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        inputs = [PartInput(n, "train", n * len(text), text, (("simulated", rows),)) for n in range(files)]
+        inputs = [
+            PartInput(n, "train", n * len(text), text, None, (("simulated", rows),)) for n in range(files)
+        ]
         ids = np.ones(tokens, np.uint16)
         ledger = Ledger(len(text), tokens, tokens, tokens, 0)
         keep = np.ones(len(text), bool)
         records = [
-            write_part(folder, part, keep, ledger, [ids], [ids], digests, sync=False) for part in inputs
+            write_part(folder, part, keep, ledger, [ids], [ids], digests, bytes_read=tokens, sync=False)
+            for part in inputs
         ]
         rows_of = f"for each of {files:,} parts of {SMALL_DOCUMENTS:,} documents"
         start, before = time.perf_counter(), peak()

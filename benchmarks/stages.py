@@ -70,22 +70,23 @@ def _pass(
     bos = scheme.segmenter.bos
     while (read := clock("read jsonl.zst", next, parts, None)) is not None:
         part, _ = read
-        digests = clock("sha256 of every document", document_digests, part.documents)
+        texts = clock("parse JSON", part.documents, 0, len(part.rows))
+        digests = clock("sha256 of every document", document_digests, texts)
         ledger = Ledger()
         ids: list[NDArray[Any]] = []
         charges: list[NDArray[Any]] = []
-        for start, stop in part.documents.slices(BATCH_BYTES):
-            batch = part.documents.rows(start, stop)
+        for bounds in texts.slices(BATCH_BYTES):
+            batch = texts.rows(*bounds)
             split, charged = _encode(clock, batch, scheme, ledger)
             ids.append(clock("BOS before each document", opened, split, bos, form.dtype))
             charges.append(clock("BOS before each document", opened, charged, 0, charge_dtype(charged)))
             for bounds in batch.slices(SLICE_BYTES):
                 _others(clock, batch.rows(*bounds), split.rows(*bounds), scheme, normalizer)
-        keep = np.ones(len(part.documents), bool)
+        keep = np.ones(len(texts), bool)
         records.append(
             clock(
                 "part files, with sha256",
-                partial(write_part, sync=False),
+                partial(write_part, bytes_read=len(texts.values), sync=False),
                 folder,
                 part,
                 keep,

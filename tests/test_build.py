@@ -157,16 +157,14 @@ def test_parts_cover_the_corpus_once(documents: Path, part_bytes: int, val_docs:
     corpus = open_corpus([str(documents)], batch_bytes=100)
     parts = [part for part, _ in read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes)]
     assert [part.number for part in parts] == list(range(len(parts)))
-    texts = [text for part in parts for text in part.documents.tobytes()]
+    texts = [text for part in parts for text in part.documents(0, len(part.rows)).tobytes()]
     assert texts == [text.encode() for text in TEXTS]
-    assert [part.first for part in parts] == np.cumsum([0, *(len(p.documents) for p in parts[:-1])]).tolist()
+    assert [part.first for part in parts] == np.cumsum([0, *(len(p.rows) for p in parts[:-1])]).tolist()
     for part in parts:
         assert (part.first < val_docs) == (part.split == "val")
-        assert part.split == "train" or part.first + len(part.documents) <= val_docs
-        assert len(part.documents) == 1 or len(part.documents.values) <= part_bytes
-        assert part.origin(len(part.documents) - 1).endswith(
-            f"(document {part.first + len(part.documents) - 1})"
-        )
+        assert part.split == "train" or part.first + len(part.rows) <= val_docs
+        assert len(part.rows) == 1 or len(part.rows.values) <= part_bytes
+        assert part.origin(len(part.rows) - 1).endswith(f"(document {part.first + len(part.rows) - 1})")
 
 
 def test_shards_are_exact_ranges() -> None:

@@ -22,17 +22,28 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import tokenlab.corpus
-from tokenlab.corpus import BadDocument, Corpus, CorpusDigest, DigestSet, document_digests, open_corpus
+from tokenlab.corpus import (
+    BadDocument,
+    Corpus,
+    CorpusDigest,
+    DigestSet,
+    bad_row,
+    document_digests,
+    open_corpus,
+    parse_lines,
+)
 from tokenlab.corpus import documents as documents_module
 from tokenlab.corpus import fineweb as fineweb_module
 from tokenlab.corpus import lines as lines_module
 from tokenlab.corpus import parquet as parquet_module
 from tokenlab.corpus import retries as retries_module
 from tokenlab.corpus import sources as sources_module
+from tokenlab.corpus.documents import Flaw
 from tokenlab.corpus.json_kernels import unescape
-from tokenlab.corpus.lines import _parse_fast, fast_decoder, parse_slowly
+from tokenlab.corpus.lines import _parse_fast, parse_slowly
 from tokenlab.errors import InputError
 from tokenlab.ragged import Ragged
 
@@ -71,16 +82,40 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def rows_of(corpus: Corpus) -> list[tuple[str, int, str]]:
-    """(file name, row, text) of every document."""
+    """(file name, row, text) of every document; the same when who reads does not parse."""
+    parsed = rows_read(corpus)
+    bad = corpus.bad_documents
+    assert _rows_of(parsed_elsewhere(corpus)) == parsed
+    assert corpus.bad_documents == bad
+    return parsed
+
+
+def rows_read(corpus: Corpus) -> list[tuple[str, int, str]]:
+    """(file name, row, text) of every document, read once."""
+    return _rows_of((batch.file, batch.rows, batch.documents) for batch in corpus.batches())
+
+
+Batch = tuple[str, NDArray[np.int64], Ragged]
+
+
+def parsed_elsewhere(corpus: Corpus) -> Iterator[Batch]:
+    for batch in corpus.row_batches():
+        texts: Ragged | tuple[int, Flaw] = batch.values
+        if batch.json_field is not None:
+            texts = parse_lines(batch.values, batch.json_field)
+        if not isinstance(texts, Ragged):
+            raise bad_row(batch.file, int(batch.rows[texts[0]]), texts[1])
+        yield batch.file, batch.rows, texts
+
+
+def _rows_of(batches: Iterable[Batch]) -> list[tuple[str, int, str]]:
     found = []
-    for batch in corpus.batches():
-        assert batch.documents.values.dtype == np.uint8
-        assert batch.rows.dtype == np.int64
-        assert len(batch.documents) == len(batch.rows) > 0
-        texts = [text.decode() for text in batch.documents.tobytes()]
-        found += [
-            (Path(batch.file).name, row, text) for row, text in zip(batch.rows.tolist(), texts, strict=True)
-        ]
+    for file, rows, documents in batches:
+        assert documents.values.dtype == np.uint8
+        assert rows.dtype == np.int64
+        assert len(documents) == len(rows) > 0
+        texts = [text.decode() for text in documents.tobytes()]
+        found += [(Path(file).name, row, text) for row, text in zip(rows.tolist(), texts, strict=True)]
     return found
 
 
@@ -89,9 +124,18 @@ def texts_of(*paths: Path, **options: Any) -> list[str]:
 
 
 def error_of(*inputs: Path | str, **options: Any) -> str:
+    """The one line that a reading ends with, whoever parses."""
+    parsed = error_read(*inputs, **options)
+    with pytest.raises(InputError) as elsewhere:
+        list(parsed_elsewhere(open_corpus([str(given) for given in inputs], **options)))
+    assert str(elsewhere.value) == parsed
+    return parsed
+
+
+def error_read(*inputs: Path | str, **options: Any) -> str:
     """The one line that a reading ends with."""
     with pytest.raises(InputError) as caught:
-        rows_of(open_corpus([str(given) for given in inputs], **options))
+        rows_read(open_corpus([str(given) for given in inputs], **options))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -226,10 +270,10 @@ leaves = st.none() | st.booleans() | st.integers() | st.text()
 def test_the_fast_parser_takes_what_the_slow_one_takes(value: Any) -> None:
     line = json.dumps(value).encode()
     slow = parse_slowly(line, "text")
-    fast = _parse_fast(fast_decoder("text"), 1, [line], 0)
+    fast = _parse_fast(Ragged.from_bytes([line]), "text")
     assert (fast is not None) == isinstance(slow, bytes)
     if fast is not None:
-        assert fast.documents.tobytes() == [slow]
+        assert fast.tobytes() == [slow]
 
 
 odd_strings = st.text(

@@ -22,8 +22,9 @@ from tests.command import ONE_THREAD, write_jsonl
 from tests.test_build import digests
 from tests.test_interruption import parts_of, wait_for_the_end_of
 from tokenlab.build import BuildOptions, build, make_plan
+from tokenlab.card import CARD_FILE
 from tokenlab.errors import TokenlabError
-from tokenlab.manifest import read_manifest
+from tokenlab.manifest import MANIFEST_FILE, read_manifest
 from tokenlab.verification import verify
 
 BUILD = """
@@ -108,6 +109,17 @@ def test_the_dataset_is_that_of_one_process(tmp_path: Path) -> None:
         build(make_plan(BuildOptions(**options(tmp_path / "one", files, workers=1, **given))))
         assert digests(tmp_path / "two") == digests(tmp_path / "one")
     assert len(read_manifest(tmp_path / "two").source.bad_documents) == 1
+
+
+def test_who_parses_does_not_show(tmp_path: Path) -> None:
+    """Where bad rows are skipped the process that reads parses them all, else it is the workers."""
+    files = one_of_each_kind(tmp_path)
+    files[0].write_text(files[0].read_text().removesuffix("this row is bad\n") + "\n \t\r\n")
+    for bad in ("skip", "stop"):
+        run(options(tmp_path / bad, files, on_bad_document=bad))
+    skip, stop = digests(tmp_path / "skip"), digests(tmp_path / "stop")
+    differ = {name for name in skip | stop if skip.get(name) != stop.get(name)}
+    assert differ == {MANIFEST_FILE, CARD_FILE}, "they record the option"
 
 
 def test_a_bad_document_is_named_as_by_one_process(tmp_path: Path) -> None:

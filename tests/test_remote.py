@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command import refused, tokenlab
-from tests.test_corpus import TEXTS, containers, error_of, jsonl, parquet, rows_of, write, zstd
+from tests.test_corpus import TEXTS, containers, error_read, jsonl, parquet, rows_read, write, zstd
 from tokenlab.build.plan import BuildOptions, make_plan
 from tokenlab.corpus import fineweb as fineweb_module
 from tokenlab.corpus import lines as lines_module
@@ -182,8 +182,8 @@ def test_http_is_like_disk(tmp_path: Path, site: Site, blocks: None, name: str) 
         write(tmp_path / name, containers()[name](jsonl(TEXTS)))
     site.files[name] = (tmp_path / name).read_bytes()
     here, there = open_corpus([str(tmp_path / name)]), open_corpus([f"{site.url}/{name}"])
-    assert rows_of(there) == rows_of(here)
-    assert rows_of(there) == rows_of(here)  # and again
+    assert rows_read(there) == rows_read(here)
+    assert rows_read(there) == rows_read(here)  # and again
     assert [file.size for file in there.files] == [file.size for file in here.files]
     last = list(there.batches())[-1]
     assert last.file == f"{site.url}/{name}"
@@ -199,8 +199,8 @@ def test_many_files_and_progress(tmp_path: Path, site: Site) -> None:
     consumed = [batch.consumed for batch in batches]
     assert consumed == sorted(consumed)
     assert consumed[-1] == sum(file.size for file in corpus.files)
-    assert [text for _, _, text in rows_of(corpus)] == MANY * 3
-    assert len(rows_of(open_corpus(inputs, limit_docs=301))) == 301
+    assert [text for _, _, text in rows_read(corpus)] == MANY * 3
+    assert len(rows_read(open_corpus(inputs, limit_docs=301))) == 301
 
 
 @pytest.mark.parametrize("request_bytes", [1 << 22, 3000])
@@ -210,7 +210,7 @@ def test_parquet_is_read_by_ranges(
     monkeypatch.setattr(remote_module, "REQUEST_BYTES", request_bytes)
     site.files["a.parquet"] = table(tmp_path / "a.parquet")
     corpus = open_corpus([f"{site.url}/a.parquet"], batch_bytes=1000)
-    assert [text for _, _, text in rows_of(corpus)] == MANY
+    assert [text for _, _, text in rows_read(corpus)] == MANY
     assert all(site.gets())
     # The footer, whose first 64 KiB pyarrow reads at a guess, and one column of two.
     assert site.sent < 1 << 17 < len(site.files["a.parquet"]) / 4
@@ -219,7 +219,7 @@ def test_parquet_is_read_by_ranges(
 def test_a_limit_ends_the_reading(site: Site) -> None:
     """What is not wanted is not fetched, but for what lies in buffers of the system."""
     site.files["a.jsonl"] = jsonl(["x" * 1000]) * 30_000
-    assert len(rows_of(open_corpus([f"{site.url}/a.jsonl"], limit_docs=5))) == 5
+    assert len(rows_read(open_corpus([f"{site.url}/a.jsonl"], limit_docs=5))) == 5
     assert site.sent < 16 << 20
 
 
@@ -235,7 +235,7 @@ def test_a_broken_connection_is_resumed(
     site.files[name] = whole
     site.drop_after = 4000 if name == "a.parquet" else len(whole) // 5
     corpus = open_corpus([f"{site.url}/{name}"], batch_bytes=1000)
-    assert rows_of(corpus) == rows_of(open_corpus([str(local)]))
+    assert rows_read(corpus) == rows_read(open_corpus([str(local)]))
     if name != "a.parquet":
         starts = [int(ranges[6:].partition("-")[0]) for ranges in site.gets() if ranges]
         assert starts == sorted(starts)
@@ -258,7 +258,7 @@ def test_a_broken_connection_of_unknown_length_is_resumed(site: Site, pauses: li
     texts = ["x" * 1000] * 4000
     site.files["a.jsonl"] = jsonl(texts)
     site.drop_after = 1_200_000
-    assert [text for _, _, text in rows_of(open_corpus([f"{site.url}/a.jsonl"]))] == texts
+    assert [text for _, _, text in rows_read(open_corpus([f"{site.url}/a.jsonl"]))] == texts
     starts = [int(ranges[6:-1]) for ranges in site.gets() if ranges]
     assert len(starts) >= 3
     assert starts == sorted(set(starts))
@@ -274,7 +274,7 @@ def test_a_server_that_never_gets_on(site: Site, pauses: list[float]) -> None:
             site.drop_after = 0
 
     site.before = stop_after
-    message = error_of(f"{site.url}/a.jsonl?signature=secret")
+    message = error_read(f"{site.url}/a.jsonl?signature=secret")
     told = re.fullmatch(rf"{site.url}/a\.jsonl: cannot be read after byte ([\d,]+) of ([\d,]+): .*", message)
     assert told is not None, message
     assert 0 < int(told[1].replace(",", "")) <= 1_200_000
@@ -287,10 +287,10 @@ def test_a_server_that_never_gets_on(site: Site, pauses: list[float]) -> None:
 def test_a_server_that_restarts(site: Site, pauses: list[float]) -> None:
     site.files["a.jsonl"] = jsonl(MANY)
     site.status, site.failures = 503, 4  # two for a look at it: HEAD, GET
-    assert [text for _, _, text in rows_of(open_corpus([f"{site.url}/a.jsonl"]))] == MANY
+    assert [text for _, _, text in rows_read(open_corpus([f"{site.url}/a.jsonl"]))] == MANY
     assert pauses == [0.5, 1]
     site.status, site.failures = 503, 10**9
-    assert error_of(f"{site.url}/a.jsonl") == (
+    assert error_read(f"{site.url}/a.jsonl") == (
         f"{site.url}/a.jsonl: cannot be reached: HTTP 503 Service Unavailable (4 tries)"
     )
 
@@ -299,13 +299,13 @@ def test_a_server_without_ranges(tmp_path: Path, site: Site, pauses: list[float]
     site.ranges = False
     whole = jsonl(MANY)
     site.files = {"a.jsonl": whole, "a.parquet": table(tmp_path / "a.parquet")}
-    assert [text for _, _, text in rows_of(open_corpus([f"{site.url}/a.jsonl"]))] == MANY
+    assert [text for _, _, text in rows_read(open_corpus([f"{site.url}/a.jsonl"]))] == MANY
     needs = "which parquet needs; download the file and give its path"
-    assert error_of(f"{site.url}/a.parquet") == (
+    assert error_read(f"{site.url}/a.parquet") == (
         f"{site.url}/a.parquet: the server sends no parts of a file, {needs}"
     )
     site.drop_after = 3000
-    assert re.sub(r"after byte [\d,]+ of", "after byte N of", error_of(f"{site.url}/a.jsonl")) == (
+    assert re.sub(r"after byte [\d,]+ of", "after byte N of", error_read(f"{site.url}/a.jsonl")) == (
         f"{site.url}/a.jsonl: cannot be read after byte N of {len(whole):,}: the connection broke, and "
         "the server sends no parts of a file, so the reading cannot go on where it stopped; start again, "
         "or download the file and give its path"
@@ -318,7 +318,7 @@ def test_a_server_that_does_not_tell_sizes(tmp_path: Path, site: Site, chunked: 
     site.files = {"a.jsonl": jsonl(MANY), "b.jsonl.gz": containers()["A.JSONL.GZ"](jsonl(MANY))}
     site.files["a.parquet"] = table(tmp_path / "a.parquet")
     corpus = open_corpus([f"{site.url}/a.jsonl", f"{site.url}/b.jsonl.gz"], batch_bytes=1000)
-    assert [text for _, _, text in rows_of(corpus)] == MANY * 2
+    assert [text for _, _, text in rows_read(corpus)] == MANY * 2
     consumed = [batch.consumed for batch in corpus.batches()]
     assert consumed == sorted(consumed)
     assert consumed[-1] == sum(map(len, [site.files["a.jsonl"], site.files["b.jsonl.gz"]]))
@@ -328,24 +328,24 @@ def test_a_server_that_does_not_tell_sizes(tmp_path: Path, site: Site, chunked: 
         "size": None,
         "version": "v1",
     }
-    assert "does not tell its size, which parquet needs" in error_of(f"{site.url}/a.parquet")
+    assert "does not tell its size, which parquet needs" in error_read(f"{site.url}/a.parquet")
     site.ranges, site.drop_after = False, len(site.files["b.jsonl.gz"]) // 2
     if chunked:
         # Where nothing arrived before the break, a new try from the start is no different.
-        message = error_of(f"{site.url}/a.jsonl")
+        message = error_read(f"{site.url}/a.jsonl")
         assert ": the connection broke, and the server sends no parts" in message or "(7 tries)" in message
     else:  # nothing but the container tells that something is missing
-        assert "cut off" in error_of(f"{site.url}/b.jsonl.gz")
+        assert "cut off" in error_read(f"{site.url}/b.jsonl.gz")
 
 
 def test_refusals(site: Site, pauses: list[float]) -> None:
-    assert error_of(f"{site.url}/no.jsonl") == f"{site.url}/no.jsonl: no such file (HTTP 404)"
+    assert error_read(f"{site.url}/no.jsonl") == f"{site.url}/no.jsonl: no such file (HTTP 404)"
     site.files["a.jsonl"] = b""
-    assert error_of(f"{site.url}/a.jsonl") == f"{site.url}/a.jsonl is empty"
+    assert error_read(f"{site.url}/a.jsonl") == f"{site.url}/a.jsonl is empty"
     site.files["a.jsonl"] = jsonl(MANY)
     for status, phrase in ((401, "Unauthorized"), (403, "Forbidden"), (410, "Gone")):
         site.status = status
-        assert error_of(f"{site.url}/a.jsonl") == f"{site.url}/a.jsonl: HTTP {status} {phrase}"
+        assert error_read(f"{site.url}/a.jsonl") == f"{site.url}/a.jsonl: HTTP {status} {phrase}"
     site.status = None
     site.drop_after = 2000
 
@@ -356,12 +356,12 @@ def test_refusals(site: Site, pauses: list[float]) -> None:
     site.before = expire
     assert re.fullmatch(
         rf"{site.url}/a\.jsonl: cannot be read after byte [\d,]+ of [\d,]+: HTTP 403 Forbidden",
-        error_of(f"{site.url}/a.jsonl"),
+        error_read(f"{site.url}/a.jsonl"),
     )
     assert 1 <= len(pauses) <= 3
     port = site.url.rpartition(":")[2]
     site.before = None
-    unreachable = error_of(f"http://127.0.0.1:{int(port) % 60000 + 1}/a.jsonl?key=secret")
+    unreachable = error_read(f"http://127.0.0.1:{int(port) % 60000 + 1}/a.jsonl?key=secret")
     assert "cannot be reached" in unreachable
     assert unreachable.endswith("(4 tries)")
     assert "secret" not in unreachable
@@ -389,10 +389,10 @@ def test_a_file_that_changes(tmp_path: Path, site: Site, name: str, tells: bool)
 
     restore()
     corpus = open_corpus([url], batch_bytes=1000)
-    assert len(rows_of(corpus)) == len(MANY)
+    assert len(rows_read(corpus)) == len(MANY)
     change()
     with pytest.raises(InputError, match=re.escape(changed)):  # before a reading
-        rows_of(corpus)
+        rows_read(corpus)
     restore()
     batches = corpus.batches()
     next(batches)
@@ -405,7 +405,7 @@ def test_a_file_that_changes(tmp_path: Path, site: Site, name: str, tells: bool)
         site.log.clear()
         site.before = lambda site, _, count=count: change() if len(site.log) == count else None  # type: ignore
         with pytest.raises(InputError, match="changed since it was opened"):
-            rows_of(corpus)
+            rows_read(corpus)
 
 
 def test_a_file_of_the_same_size_that_changes_at_a_break(site: Site) -> None:
@@ -416,7 +416,7 @@ def test_a_file_of_the_same_size_that_changes_at_a_break(site: Site) -> None:
         site.version = "v2" if len(site.gets()) > 2 else "v1"
 
     site.before = change
-    assert error_of(f"{site.url}/a.jsonl").endswith("changed since it was opened; start again")
+    assert error_read(f"{site.url}/a.jsonl").endswith("changed since it was opened; start again")
 
 
 def test_a_plan_knows_the_version(site: Site, tmp_path: Path) -> None:
@@ -439,17 +439,17 @@ def test_secrets_stay_out_of_names(site: Site, tmp_path: Path) -> None:
     site.files = {"a.jsonl": jsonl(TEXTS)}
     url = site.url.replace("//", "//me:hunter2@") + "/a.jsonl?X-Amz-Signature=5ecre7&x=%2F#part"
     corpus = open_corpus([url])
-    assert [text for _, _, text in rows_of(corpus)] == TEXTS
+    assert [text for _, _, text in rows_read(corpus)] == TEXTS
     assert "X-Amz-Signature=5ecre7&x=%2F" in site.log[-1][1]  # as it was given
     shown = repr(corpus) + json.dumps(corpus.describe()) + corpus.name + repr(next(corpus.batches()).file)
     assert corpus.files[0].path == f"{site.url}/a.jsonl"
     for status in (403, 500):
         site.status = status
-        shown += error_of(url)
+        shown += error_read(url)
     site.status = None
-    shown += error_of(url, url) + error_of(url, f"{site.url}/a.jsonl?other")
+    shown += error_read(url, url) + error_read(url, f"{site.url}/a.jsonl?other")
     site.files["a.jsonl"] = b"[]\n"
-    shown += error_of(url)
+    shown += error_read(url)
     site.files["a.jsonl"] = jsonl(TEXTS)
     result = tokenlab(
         "build", "--scheme", "bytes", "--input", url, "--val-docs", 2, "--output", tmp_path / "out"
@@ -481,12 +481,12 @@ def test_public_names() -> None:
 
 def test_urls_that_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     kinds = "unknown kind of file; known are .jsonl "
-    assert error_of("https://host/a.csv?x=.jsonl").startswith(f"https://host/a.csv: {kinds}")
-    assert error_of("file:///a.jsonl") == "file:///a.jsonl: give the path itself, without file://"
-    assert "takes no user and password" in error_of("s3://key:secret@bucket/a.jsonl")
-    assert "secret" not in error_of("s3://key:secret@bucket/a.jsonl")
-    assert "chained with ::" in error_of("zip://a.jsonl::s3://b/c.zip?x=.jsonl")
-    assert "Protocol not known: nope" in error_of("nope://host/a.jsonl")
+    assert error_read("https://host/a.csv?x=.jsonl").startswith(f"https://host/a.csv: {kinds}")
+    assert error_read("file:///a.jsonl") == "file:///a.jsonl: give the path itself, without file://"
+    assert "takes no user and password" in error_read("s3://key:secret@bucket/a.jsonl")
+    assert "secret" not in error_read("s3://key:secret@bucket/a.jsonl")
+    assert "chained with ::" in error_read("zip://a.jsonl::s3://b/c.zip?x=.jsonl")
+    assert "Protocol not known: nope" in error_read("nope://host/a.jsonl")
     for extra, url, module in (("http", "https://h/a.jsonl", "aiohttp"), ("s3", "s3://b/a.jsonl", "s3fs")):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)
@@ -495,23 +495,23 @@ def test_urls_that_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
             registry = sys.modules.get("fsspec.registry")
             if registry is not None:
                 patch.setattr(registry, "_registry", {})
-            assert error_of(url) == (
+            assert error_read(url) == (
                 f"{url}: reading {url.partition(':')[0]}:// needs a package; "
                 f"pip install 'tokenlab-bpb[{extra}]'"
             )
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "fsspec", None)
-        assert error_of("hf://datasets/a/b/c.jsonl").endswith("pip install 'tokenlab-bpb[hf]'")
-        assert error_of("gs://b/c.jsonl").endswith("pip install gcsfs")
+        assert error_read("hf://datasets/a/b/c.jsonl").endswith("pip install 'tokenlab-bpb[hf]'")
+        assert error_read("gs://b/c.jsonl").endswith("pip install gcsfs")
         local = write(tmp_path / "a.jsonl", jsonl(TEXTS))  # needs none
-        assert len(rows_of(open_corpus([str(local)]))) == len(TEXTS)
+        assert len(rows_read(open_corpus([str(local)]))) == len(TEXTS)
 
 
 def test_globs_of_http(site: Site) -> None:
-    assert error_of(f"{site.url}/*.jsonl") == (
+    assert error_read(f"{site.url}/*.jsonl") == (
         f"{site.url}/*.jsonl: there is no list of files to match on http; name each file"
     )
-    assert "write %20" in error_of(f"{site.url}/a b.jsonl")
+    assert "write %20" in error_read(f"{site.url}/a b.jsonl")
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"])
@@ -522,7 +522,7 @@ def test_offline(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
         ("fineweb", "HuggingFaceFW/fineweb"),
         ("hf://datasets/a/b/*.jsonl", "hf://datasets/a/b/*.jsonl"),
     ):
-        assert error_of(given) == f"{what} is on the Hugging Face Hub, and {variable}=1 {advice}"
+        assert error_read(given) == f"{what} is on the Hugging Face Hub, and {variable}=1 {advice}"
 
 
 @pytest.fixture(scope="module")
@@ -566,8 +566,8 @@ def test_s3_is_like_disk(tmp_path: Path, bucket: Any, blocks: None) -> None:
         bucket.pipe_file(f"bucket/sub/{path.name}", path.read_bytes())
     corpus = open_corpus(["s3://bucket/sub/b*.jsonl", "s3://bucket/sub/c.parquet", "s3://bucket/*/*.zst"])
     here = [str(tmp_path / name) for name in ("b10.jsonl", "b2.jsonl", "c.parquet", "frames.jsonl.zst")]
-    assert rows_of(corpus) == rows_of(open_corpus(here))
-    assert rows_of(corpus) == rows_of(open_corpus(here))
+    assert rows_read(corpus) == rows_read(open_corpus(here))
+    assert rows_read(corpus) == rows_read(open_corpus(here))
     names = [file.path for file in corpus.files]
     assert names == [f"s3://bucket/sub/{Path(path).name}" for path in here]
     assert all(file.version for file in corpus.files)
@@ -575,16 +575,16 @@ def test_s3_is_like_disk(tmp_path: Path, bucket: Any, blocks: None) -> None:
 
 def test_s3_refusals(bucket: Any, pauses: list[float]) -> None:
     bucket.pipe_file("bucket/sub/a.jsonl", jsonl(MANY))
-    assert error_of("s3://bucket/no.jsonl") == "s3://bucket/no.jsonl: no such file"
-    assert error_of("s3://bucket/no*.jsonl") == "s3://bucket/no*.jsonl: no file matches"
-    assert error_of("s3://nobucket/*.jsonl") == "s3://nobucket/*.jsonl: no file matches"
-    assert error_of("s3://nobucket/a.jsonl") == "s3://nobucket/a.jsonl: no such file (HTTP 404)"
-    assert error_of("s3://bucket/*/a.jsonl", "s3://bucket/sub/a.jsonl") == (
+    assert error_read("s3://bucket/no.jsonl") == "s3://bucket/no.jsonl: no such file"
+    assert error_read("s3://bucket/no*.jsonl") == "s3://bucket/no*.jsonl: no file matches"
+    assert error_read("s3://nobucket/*.jsonl") == "s3://nobucket/*.jsonl: no file matches"
+    assert error_read("s3://nobucket/a.jsonl") == "s3://nobucket/a.jsonl: no such file (HTTP 404)"
+    assert error_read("s3://bucket/*/a.jsonl", "s3://bucket/sub/a.jsonl") == (
         "s3://bucket/sub/a.jsonl is given twice; give each file once"
     )
     assert pauses == []
     bucket.pipe_file("bucket/x.jsonl/a.jsonl", b"x")
-    assert "s3://bucket/x.jsonl is a directory" in error_of("s3://bucket/x.jsonl")
+    assert "s3://bucket/x.jsonl is a directory" in error_read("s3://bucket/x.jsonl")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
@@ -617,7 +617,7 @@ def test_a_store_that_breaks(bucket: Any, monkeypatch: pytest.MonkeyPatch, pause
         return data
 
     monkeypatch.setattr(s3fs.S3File, "_fetch_range", broken)
-    assert [text for _, _, text in rows_of(open_corpus(["s3://bucket/a.jsonl"]))] == MANY
+    assert [text for _, _, text in rows_read(open_corpus(["s3://bucket/a.jsonl"]))] == MANY
     assert asked[:5] == [(0, 4096), (4096, 8192), (8192, 12288), (8192, 10240), (8192, 9216)]
     assert pauses[:2] == [0.5, 1]
 
@@ -679,7 +679,7 @@ def test_names_of_fineweb() -> None:
     for bad in ("fineweb:", "fineweb@", "fineweb:a@", "fineweb:@b"):
         with pytest.raises(InputError, match="write fineweb:CONFIG@REVISION"):
             parse_fineweb(bad)
-    assert "cannot be mixed with other inputs" in error_of("a.jsonl", "fineweb:x")
+    assert "cannot be mixed with other inputs" in error_read("a.jsonl", "fineweb:x")
 
 
 @pytest.fixture
@@ -727,13 +727,13 @@ def test_fineweb_through_datasets(local_fineweb: list[str | None]) -> None:
     assert corpus.describe()["config"] == "sample-10BT"
     assert corpus.describe()["revision"] == "c0ffee"
     expected = [f"sample-10BT {shard} {text}" for shard in range(3) for text in MANY[:50]]
-    assert [text for _, _, text in rows_of(corpus)] == expected
-    assert [row for _, row, _ in rows_of(corpus)] == list(range(1, 151))
+    assert [text for _, _, text in rows_read(corpus)] == expected
+    assert [row for _, row, _ in rows_read(corpus)] == list(range(1, 151))
     corpus = open_corpus(["fineweb:CC-MAIN-2024-10@v1.0.0"], limit_docs=60)
-    assert len(rows_of(corpus)) == 60
+    assert len(rows_read(corpus)) == 60
     assert corpus.describe()["config"] == "CC-MAIN-2024-10"
     assert local_fineweb == [None, "v1.0.0"]
-    assert "there is no 'sample-11BT'; known are sample-10BT, " in error_of("fineweb:sample-11BT")
+    assert "there is no 'sample-11BT'; known are sample-10BT, " in error_read("fineweb:sample-11BT")
 
 
 def test_fineweb_goes_on_after_a_break(
@@ -741,7 +741,7 @@ def test_fineweb_goes_on_after_a_break(
 ) -> None:
     import datasets
 
-    whole = [text for _, _, text in rows_of(open_corpus(["fineweb"]))]
+    whole = [text for _, _, text in rows_read(open_corpus(["fineweb"]))]
     read = datasets.IterableDataset.__iter__
     left = [3, 70, 1, 40]
 
@@ -753,11 +753,11 @@ def test_fineweb_goes_on_after_a_break(
             yield row
 
     monkeypatch.setattr(datasets.IterableDataset, "__iter__", breaking)
-    assert [text for _, _, text in rows_of(open_corpus(["fineweb"], batch_bytes=100))] == whole
+    assert [text for _, _, text in rows_read(open_corpus(["fineweb"], batch_bytes=100))] == whole
     assert pauses == [0.5, 0.5, 0.5, 0.5]
     pauses.clear()
     left[:] = [0] * 100 + [40]
-    assert error_of("fineweb").endswith(
+    assert error_read("fineweb").endswith(
         "cannot be read after row 40: ConnectionError: the line is dead; "
         "check the network, or give files to --input"
     )

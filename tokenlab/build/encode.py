@@ -17,12 +17,12 @@ from tokenlab.errors import EncodingError, InputError, TokenlabError
 from tokenlab.ragged import Ragged
 from tokenlab.scheme import Scheme
 
-SAMPLE_DOCUMENT_BYTES = 1 << 12
-"""Longest document of the comparison sample: the reference encoder is a hundred times slower."""
+SAMPLE_ROW_BYTES = 1 << 12
+"""Longest row of the comparison sample: the reference encoder is a hundred times slower."""
 
 BATCH_BYTES = 3 << 20
-"""Source text that is encoded at a time: the encoder's 2 ms a call do not count, and the largest array, eight
-bytes for each of rewritten text, is a block that `own_process` keeps for the next batch."""
+"""Of rows that are parsed and encoded at a time: the encoder's 2 ms a call do not count, and the largest
+array, eight bytes for each of rewritten text, is a block that `own_process` keeps for the next batch."""
 
 VALIDATION_DIGESTS = "validation.digests"
 """File of the sha256 of every validation document, written before the first training part."""
@@ -51,37 +51,41 @@ class PartEncoder:
         Raises InputError, naming file and row, for a document that the scheme cannot encode
         exactly; TokenlabError when the fast encoder differs from the reference.
         """
-        digests = document_digests(part.documents)
-        keep = np.ones(len(part.documents), bool)
-        if part.split == "train":
-            keep = ~self._validation.find(digests)
-        documents = part.documents.take(keep)
-        kept = np.flatnonzero(keep)
-        sampled = self._sample(part, documents)
+        sampled = self._sample(part)
+        keep = np.ones(len(part.rows), bool)
+        digests = np.empty((len(part.rows), 32), np.uint8)
+        bytes_read = 0
         ledger = Ledger()
         ids: list[NDArray[Any]] = [np.zeros(0, self.form.dtype)]
         charges: list[NDArray[Any]] = []
-        for start, stop in documents.slices(BATCH_BYTES):
-            batch = documents.rows(start, stop)
+        for start, stop in part.rows.slices(BATCH_BYTES):
+            documents = part.documents(start, stop)
+            bytes_read += len(documents.values)
+            digests[start:stop] = document_digests(documents)
+            if part.split == "train":
+                keep[start:stop] = ~self._validation.find(digests[start:stop])
+            documents = documents.take(keep[start:stop])
+            kept = start + np.flatnonzero(keep[start:stop])
             try:
-                encoded = self.scheme.encode_batch(batch)
-                ledger.post(batch.lengths, encoded.charges, encoded.unattributed)
+                encoded = self.scheme.encode_batch(documents)
+                ledger.post(documents.lengths, encoded.charges, encoded.unattributed)
             except (EncodingError, ImbalanceError) as error:
                 what = error.message if isinstance(error, EncodingError) else str(error)
-                where = part.origin(int(kept[start + error.document]))
+                where = part.origin(int(kept[error.document]))
                 raise InputError(
                     f"{where}: scheme {self.scheme.spec.name} cannot encode it: {what}"
                 ) from error
-            if start <= sampled < stop:
-                where = part.origin(int(kept[sampled]))
-                self._compare(where, documents[sampled].tobytes(), encoded.ids[sampled - start])
+            for d in np.flatnonzero(kept == sampled).tolist():
+                self._compare(part.origin(sampled), documents[d].tobytes(), encoded.ids[d])
             ids.append(opened(encoded.ids, self.scheme.segmenter.bos, self.form.dtype))
             charges.append(opened(encoded.charges, 0, charge_dtype(encoded.charges)))
-        return write_part(self.folder, part, keep, ledger, ids, charges, digests, sync=self.sync)
+        return write_part(
+            self.folder, part, keep, ledger, ids, charges, digests, bytes_read=bytes_read, sync=self.sync
+        )
 
-    def _sample(self, part: PartInput, documents: Ragged) -> int:
+    def _sample(self, part: PartInput) -> int:
         """One document of the part to be compared with the reference encoder, seeded; -1 for none."""
-        short = np.flatnonzero(documents.lengths <= SAMPLE_DOCUMENT_BYTES)
+        short = np.flatnonzero(part.rows.lengths <= SAMPLE_ROW_BYTES)
         if not len(short):
             return -1
         return int(short[np.random.default_rng((self.seed, part.number)).integers(len(short))])

@@ -61,43 +61,51 @@ class Forecast:
 
 
 @dataclass(slots=True)
-class TextRead:
-    """What was read of the corpus so far; `consumed` are bytes of its files."""
+class RowsRead:
+    """What was read of the corpus so far; `bytes` are of rows, `consumed` of its files."""
 
     documents: int = 0
-    source_bytes: int = 0
+    bytes: int = 0
     consumed: int = 0
     ended: bool = False
 
     def counted(self, stream: Iterable[tuple[PartInput, int]]) -> Iterator[PartInput]:
         """The parts of `read_parts`, counted as they are taken."""
         for part, self.consumed in stream:
-            self.documents += len(part.documents)
-            self.source_bytes += len(part.documents.values)
+            self.documents += len(part.rows)
+            self.bytes += len(part.rows.values)
             yield part
         self.ended = True
 
     def expected_bytes(self, plan: Plan) -> int | None:
-        """Text of the whole corpus: exact when all was read, else scaled by what is left; None when the
+        """Rows of the whole corpus: exact when all was read, else scaled by what is left; None when the
         length of the input is not known."""
         if self.ended:
-            return self.source_bytes
+            return self.bytes
         limit = plan.options.limit_docs
-        estimates = [self.source_bytes * limit // self.documents] if limit else []
+        estimates = [self.bytes * limit // self.documents] if limit else []
         on_disk = sum(file.size for file in plan.corpus.files)
         if on_disk and self.consumed:
-            estimates.append(self.source_bytes * on_disk // self.consumed)
+            estimates.append(self.bytes * on_disk // self.consumed)
         return min(estimates, default=None)
 
 
 def forecast(
-    plan: Plan, read: TextRead, form: ShardFormat, tokens_per_byte: float, bytes_per_second: float
+    plan: Plan,
+    read: RowsRead,
+    form: ShardFormat,
+    *,
+    text_share: float,
+    tokens_per_byte: float,
+    bytes_per_second: float,
 ) -> Forecast:
-    """Estimate from the text that was read, and what was measured on it."""
+    """Estimate from the rows that were read, and what was measured on their text; `text_share`: bytes of
+    text for each of rows."""
     options = plan.options
-    total = read.expected_bytes(plan)
-    if total is None:
+    rows = read.expected_bytes(plan)
+    if rows is None:
         return Forecast(None, tokens_per_byte, bytes_per_second, None, None)
+    total = round(rows * text_share)
     tokens = int(total * tokens_per_byte)
     output = tokens * (form.dtype.itemsize + (SIDECAR_BYTES if options.train_bytes else 0))
     # On one machine a part loses its tokens to the shard that is done.
@@ -109,12 +117,13 @@ def forecast(
 def sample_forecast(plan: Plan, scheme: Scheme) -> Forecast | None:
     """Estimate before a build: reads the first parts and encodes two batches, the second for the rate,
     because the first compiles. None without a part, or where its text cannot be encoded."""
-    read = TextRead()
+    read = RowsRead()
     stream = read_parts(plan.corpus, val_docs=plan.val_docs, part_bytes=plan.options.part_bytes)
     parts = list(itertools.islice(read.counted(stream), SAMPLE_PARTS))
     if not parts:
         return None
-    documents = parts[-1].documents
+    texts = [part.documents(0, len(part.rows)) for part in parts]
+    documents = texts[-1]
     batch, tokens, seconds = documents, 0, 0.0
     try:
         for bounds in _first_and_second(documents):
@@ -125,8 +134,14 @@ def sample_forecast(plan: Plan, scheme: Scheme) -> Forecast | None:
     except EncodingError:
         return None  # the encoding itself names the document
     size = max(1, len(batch.values))
-    form = format_for_vocabulary(scheme.segmenter.vocab_size)
-    return forecast(plan, read, form, tokens / size, plan.options.workers * size / seconds)
+    return forecast(
+        plan,
+        read,
+        format_for_vocabulary(scheme.segmenter.vocab_size),
+        text_share=sum(len(text.values) for text in texts) / max(1, read.bytes),
+        tokens_per_byte=tokens / size,
+        bytes_per_second=plan.options.workers * size / seconds,
+    )
 
 
 def _first_and_second(documents: Ragged) -> list[tuple[int, int]]:

@@ -29,13 +29,16 @@ from numpy.typing import NDArray
 
 from shards import write_atomically
 from tokenlab.accounting.ledger import Ledger
-from tokenlab.corpus import Corpus, DocumentBatch, document_digests
+from tokenlab.corpus import Corpus, RowBatch, bad_row, document_digests, parse_lines
 from tokenlab.errors import InputError
 from tokenlab.manifest import Split
 from tokenlab.ragged import Ragged, offsets_of
 
 FOLDER_PARTS = 1000
 """Parts of a folder: a shared file system dislikes a million files in one."""
+
+READ_BYTES = 3 << 20
+"""Of rows that are parsed at a time."""
 
 LENGTHS_BYTES = 16
 SHA256_BYTES = 32
@@ -54,22 +57,45 @@ class ChangedInput(InputError):
 
 @dataclass(frozen=True, slots=True)
 class PartInput:
-    """Documents of one part: of one split, `first` being the index of the first in the
-    corpus; `origins` says which file and rows they came from, for errors."""
+    """Documents of one part: of one split, `first` being the index of the first in the corpus.
+
+    `rows`: texts, or lines of JSON that have them in `json_field`, as `RowBatch` has them; `origins` says
+    which file and rows they came from, for errors.
+    """
 
     number: int
     split: Split
     first: int
-    documents: Ragged
+    rows: Ragged
+    json_field: str | None
     origins: tuple[tuple[str, NDArray[np.int64]], ...]
+
+    def documents(self, start: int, stop: int) -> Ragged:
+        """Some of the documents. Raises InputError for a row that is none."""
+        rows = self.rows.rows(start, stop)
+        if self.json_field is None:
+            return rows
+        texts = parse_lines(rows, self.json_field)
+        if isinstance(texts, Ragged):
+            return texts
+        bad, flaw = texts
+        raise bad_row(*self._row(start + bad), flaw)
+
+    def digests(self) -> NDArray[np.uint8]:
+        """The sha256 of each document, uint8 [documents, 32]. Raises as `documents`."""
+        digests = [document_digests(self.documents(*bounds)) for bounds in self.rows.slices(READ_BYTES)]
+        return np.concatenate(digests)
 
     def origin(self, document: int) -> str:
         """The file and row of a document of the part."""
-        left = document
+        file, row = self._row(document)
+        return f"{file}: row {row} (document {self.first + document})"
+
+    def _row(self, document: int) -> tuple[str, int]:
         for file, rows in self.origins:
-            if left < len(rows):
-                return f"{file}: row {rows[left]} (document {self.first + document})"
-            left -= len(rows)
+            if document < len(rows):
+                return file, int(rows[document])
+            document -= len(rows)
         raise IndexError(document)
 
 
@@ -112,39 +138,42 @@ def read_parts(
     part_bytes: int,
     empty: Callable[[int], NDArray[np.uint8]] = lambda size: np.empty(size, np.uint8),
 ) -> Generator[tuple[PartInput, int]]:
-    """Cut the corpus: a part ends at the split, or where the next document would take it over
-    `part_bytes`. Yields (part, bytes of input files read so far). `empty`: gives an array of so many bytes,
-    of any content, where the documents of a part are put together."""
+    """Cut the corpus: a part ends at the split, between rows that are texts and rows to be parsed, or where
+    the next row would take it over `part_bytes`. Yields (part, bytes of input files read so far). `empty`:
+    gives an array of so many bytes, of any content, where the rows of a part are put together."""
     number = first = size = 0
     room = empty(0)
+    field: str | None = None
     lengths: list[NDArray[np.int64]] = []
     origins: list[tuple[str, NDArray[np.int64]]] = []
 
     def part() -> PartInput:
         split: Split = "val" if first < val_docs else "train"
-        offsets = offsets_of(np.concatenate(lengths))
-        return PartInput(number, split, first, Ragged(room[:size], offsets), tuple(origins))
+        rows = Ragged(room[:size], offsets_of(np.concatenate(lengths)))
+        return PartInput(number, split, first, rows, field, tuple(origins))
 
-    for batch in corpus.batches():
+    for batch in corpus.row_batches():
         start = 0
-        while start < len(batch.documents):
+        while start < len(batch.values):
             held = sum(map(len, lengths))
-            stop = _part_end(batch, start, part_bytes - size)
+            same = not held or batch.json_field == field
+            stop = _part_end(batch, start, part_bytes - size) if same else start
             if first + held < val_docs:
                 stop = min(stop, start + val_docs - first - held)
             if stop == start and not held:
                 stop = start + 1
             if stop > start:
-                piece = batch.documents.rows(start, stop)
+                piece = batch.values.rows(start, stop)
                 if not held:
                     room = empty(max(part_bytes, len(piece.values)))
+                    field = batch.json_field
                 room[size : size + len(piece.values)] = piece.values
                 lengths.append(piece.lengths)
                 origins.append((batch.file, batch.rows[start:stop]))
                 size += len(piece.values)
                 held += stop - start
                 start = stop
-            if start < len(batch.documents) or first + held == val_docs:
+            if start < len(batch.values) or first + held == val_docs:
                 yield part(), batch.consumed
                 number, first, size = number + 1, first + held, 0
                 room, lengths, origins = empty(0), [], []
@@ -152,8 +181,8 @@ def read_parts(
         yield part(), batch.consumed
 
 
-def _part_end(batch: DocumentBatch, start: int, room: int) -> int:
-    offsets = batch.documents.offsets
+def _part_end(batch: RowBatch, start: int, room: int) -> int:
+    offsets = batch.values.offsets
     return max(start, int(np.searchsorted(offsets, offsets[start] + room, side="right")) - 1)
 
 
@@ -211,7 +240,7 @@ def finished_part(folder: Path, part: PartInput, *, in_shards: int = 0) -> PartR
     found = open_part(folder, part.number)
     if not _has_tokens(found) and found.record.tokens > in_shards:
         return None
-    digests = document_digests(part.documents)
+    digests = part.digests()
     if found.record.split == part.split and found.record.first == part.first:
         if np.array_equal(found.digests, digests):
             return found.record
@@ -243,10 +272,12 @@ def write_part(
     charges: list[NDArray[Any]],
     digests: NDArray[np.uint8],
     *,
+    bytes_read: int,
     sync: bool,
 ) -> PartRecord:
     """Write a part. `keep`: which of its documents were not dropped; `ids` (of one dtype) and
-    `charges` (uint8 or uint16) are arrays to be put together; `sync` as in `write_atomically`."""
+    `charges` (uint8 or uint16) are arrays to be put together; `bytes_read`: of the text of all documents;
+    `sync` as in `write_atomically`."""
     width = max((array.dtype for array in charges), key=lambda dtype: dtype.itemsize, default=np.dtype("u1"))
     values = [np.ascontiguousarray(array).data for array in ids]
     values += [array.astype(width, copy=False).data for array in charges]
@@ -257,8 +288,8 @@ def write_part(
         number=part.number,
         split=part.split,
         first=part.first,
-        documents_read=len(part.documents),
-        bytes_read=len(part.documents.values),
+        documents_read=len(part.rows),
+        bytes_read=bytes_read,
         documents=ledger.documents,
         tokens=ledger.tokens,
         source_bytes=ledger.source_bytes,

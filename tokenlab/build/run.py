@@ -17,7 +17,7 @@ from tokenlab.build.assembly import Assembly, GrowingAssembly, TaskAssembly
 from tokenlab.build.boundaries import add_boundaries
 from tokenlab.build.encode import VALIDATION_DIGESTS
 from tokenlab.build.engine import Done, Engine, open_engine, run_in_order
-from tokenlab.build.forecast import TextRead, forecast
+from tokenlab.build.forecast import RowsRead, forecast
 from tokenlab.build.part_reader import PartReader
 from tokenlab.build.parts import ChangedInput, PartInput, finished_part, read_parts
 from tokenlab.build.plan import Plan
@@ -29,7 +29,7 @@ from tokenlab.build.tasks import encode_part, forget_scheme, use_scheme
 from tokenlab.build.totals import PartTotals
 from tokenlab.build.workspace import Workspace
 from tokenlab.card import CARD_FILE, dataset_card
-from tokenlab.corpus import document_digests, is_local
+from tokenlab.corpus import is_local
 from tokenlab.errors import TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
 from tokenlab.own_process import may_fork
@@ -216,20 +216,29 @@ class _Build:
 
         def foreseen() -> Iterator[PartInput]:
             """The parts; once the workers had three each, of which the first does not count, a forecast."""
-            read = TextRead()
+            read = RowsRead()
+            sizes: list[int] = []
             begun: tuple[float, int] | None = None
             due = True
             for part in read.counted(stream):
                 encoded = totals.parts - self.reused_parts
                 if begun is None and encoded > workers:
                     begun = time.perf_counter(), totals.bytes_read
-                if due and begun is not None and encoded > 3 * workers:
+                if due and begun is not None and encoded > 3 * workers and totals.bytes_read > begun[1]:
                     due = False
-                    rate = (totals.bytes_read - begun[1]) / (time.perf_counter() - begun[0])
-                    expected = forecast(self.plan, read, form, totals.tokens / totals.bytes_read, rate)
+                    expected = forecast(
+                        self.plan,
+                        read,
+                        form,
+                        text_share=totals.bytes_read / sum(sizes[: totals.parts]),
+                        tokens_per_byte=totals.tokens / totals.bytes_read,
+                        bytes_per_second=(totals.bytes_read - begun[1]) / (time.perf_counter() - begun[0]),
+                    )
                     expected.check_disk(self.job.folder)
                     self.progress.note(f"forecast: {expected}")
                     self.progress.expect(expected.source_bytes)
+                if due:
+                    sizes.append(len(part.rows.values))
                 yield part
 
         for record in run_in_order(engine, encode_part, self._unfinished(foreseen())):
@@ -259,7 +268,7 @@ class _Build:
         digests: list[bytes] = []
         for part in parts:
             if part.split == "val":
-                digests.append(document_digests(part.documents).tobytes())
+                digests.append(part.digests().tobytes())
             elif digests:
                 with write_atomically(self.job.parts / VALIDATION_DIGESTS) as file:
                     file.write(b"".join(digests))

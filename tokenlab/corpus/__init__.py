@@ -15,7 +15,16 @@ JSONL file is no document, but counts as a row.
 """
 
 from tokenlab.corpus.digest import CorpusDigest, DigestSet, document_digests
-from tokenlab.corpus.documents import BadDocument, Corpus, DocumentBatch, SourceFile, is_local
+from tokenlab.corpus.documents import (
+    BadDocument,
+    Corpus,
+    DocumentBatch,
+    RowBatch,
+    SourceFile,
+    bad_row,
+    is_local,
+)
+from tokenlab.corpus.lines import parse_lines
 from tokenlab.corpus.sources import open_corpus
 from tokenlab.corpus.urls import without_secrets
 
@@ -25,9 +34,12 @@ __all__ = [
     "CorpusDigest",
     "DigestSet",
     "DocumentBatch",
+    "RowBatch",
     "SourceFile",
+    "bad_row",
     "document_digests",
     "is_local",
     "open_corpus",
+    "parse_lines",
     "without_secrets",
 ]

@@ -5,19 +5,20 @@ A reader yields `(row, document)`, where the document is its UTF-8 bytes or a `F
     (1, b"The cat"), (2, Flaw("invalid UTF-8 at byte 5")), (4, b"")
 
 `chunks_of` turns that into `Chunk`s of about `batch_bytes`. Parquet makes its chunks itself,
-a column at a time.
+a column at a time, and JSON lines are parsed a group at a time, or handed over as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenlab.cuts import MAX_DOCUMENT_BYTES
+from tokenlab.errors import InputError
 from tokenlab.ragged import Ragged
 
 FLAW_BYTES = 4096
@@ -86,6 +87,21 @@ class DocumentBatch:
     consumed: int
 
 
+@dataclass(frozen=True)
+class RowBatch:
+    """Consecutive documents of one file, perhaps not parsed yet; else as `DocumentBatch`.
+
+    `values`: lines of JSON with the text in the field `json_field`, for `parse_lines`; where that is None,
+    the texts.
+    """
+
+    values: Ragged
+    json_field: str | None
+    file: str
+    rows: NDArray[np.int64]
+    consumed: int
+
+
 class Corpus(Protocol):
     """Ordered documents, the same at every reading.
 
@@ -99,6 +115,11 @@ class Corpus(Protocol):
 
     def batches(self) -> Iterator[DocumentBatch]:
         """Read from the start. Raises InputError; one reading at a time."""
+        ...
+
+    def row_batches(self) -> Iterator[RowBatch]:
+        """As `batches`, but rows are left to be parsed by who takes them, where they can be: then reading
+        takes half the time, or a third."""
         ...
 
     def describe(self) -> dict[str, object]:
@@ -116,11 +137,12 @@ def is_local(corpus: Corpus) -> bool:
 class Reading:
     """How to read a source: which field, how much text a chunk, and how many documents are
     wanted. Readers end a chunk where the limit is reached, so that what lies behind it is
-    neither read nor judged."""
+    neither read nor judged. Unless `parse`, lines of JSON are handed over as they are."""
 
     text_field: str
     batch_bytes: int
     limit: int
+    parse: bool = True
 
 
 class Flaw(NamedTuple):
@@ -131,19 +153,20 @@ class Flaw(NamedTuple):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some consecutive rows of one source: the good ones, the flawed ones, and how far
-    into the source (in bytes on disk) they reach."""
+    """Some consecutive rows of one source: the good ones, the flawed ones, how far into the source (in
+    bytes on disk) they reach, and whether the documents are `parsed` or the lines with them."""
 
     documents: Ragged
     rows: NDArray[np.int64]
     flaws: list[tuple[int, Flaw]]
     consumed: int
+    parsed: bool = True
 
     def first(self, count: int) -> Chunk:
         """The chunk as if it ended at its `count`-th document."""
         last = int(self.rows[count - 1])
         flaws = [(row, flaw) for row, flaw in self.flaws if row < last]
-        return Chunk(self.documents.rows(0, count), self.rows[:count], flaws, self.consumed)
+        return replace(self, documents=self.documents.rows(0, count), rows=self.rows[:count], flaws=flaws)
 
 
 def chunks_of(
@@ -203,6 +226,11 @@ def names(fields: Iterable[object]) -> str:
     known = [str(field) for field in fields]
     shown = [one_line(name if len(name) <= 40 else name[:39] + "…") for name in known[:SHOWN_NAMES]]
     return ", ".join(shown + ["…"] * (len(known) > SHOWN_NAMES)) or "none"
+
+
+def bad_row(file: str, row: int, flaw: Flaw) -> InputError:
+    """The error for a row that is no document."""
+    return InputError(f"{one_line(file)}: row {row}: {flaw.reason} (or pass --on-bad-document skip)")
 
 
 def one_line(text: str) -> str:

@@ -15,9 +15,12 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenlab.corpus.documents import (
     Chunk,
@@ -37,42 +40,62 @@ from tokenlab.ragged import Ragged, offsets_of
 BLOCK_BYTES = 1 << 16
 """Bytes of the file read at a time. Small, because a block of zstd may become 30,000 times its size."""
 
+UNPARSED_BYTES = 1 << 19
+"""Lines that are handed over at a time, at most: they are put together where they are in the core's cache."""
+
 BOM = b"\xef\xbb\xbf"
+
+BLANK = b" \t\r\n"
+"""A line of nothing else is no row."""
 
 
 def read_jsonl(file: SourceFile, how: Reading) -> Iterator[Chunk]:
-    """The documents of a file of one JSON object a line."""
-    fast = fast_decoder(how.text_field)
+    """The documents of a file of one JSON object a line, or the lines."""
+    size = how.batch_bytes if how.parse else min(how.batch_bytes, UNPARSED_BYTES)
     left = how.limit
     row = 1
     with _open(file) as raw:
-        for text in _whole_lines(_text(raw, file.path), how.batch_bytes, how.limit):
-            lines = _lines(text.removeprefix(BOM) if row == 1 else text)
-            while left and (group := _take(lines, how.batch_bytes, left)):
-                chunk = _parse_fast(fast, row, group, raw.tell())
-                if chunk is not None:
-                    left -= len(group)
+        for text in _whole_lines(_text(raw, file.path), size, how.limit):
+            lines, rows, row = _lines(text.removeprefix(BOM) if row == 1 else text, row)
+            start = 0
+            while left and start < len(lines):
+                stop = min(lines.fitting(start, size), start + left)
+                group, numbers = lines.rows(start, stop), rows[start:stop]
+                start = stop
+                for chunk in _chunks(group, numbers, replace(how, limit=left), raw.tell):
+                    left -= len(chunk.documents)
                     yield chunk
-                else:
-                    parsed = _parse(row, group, how.text_field)
-                    for chunk in chunks_of(parsed, replace(how, limit=left), raw.tell):
-                        left -= len(chunk.documents)
-                        yield chunk
-                row += len(group)
             if not left:
                 return
 
 
-def _take(lines: Iterator[memoryview], size: int, most: int) -> list[memoryview]:
-    """The next lines, about `size` bytes and `most` lines of them; none at the end."""
-    group: list[memoryview] = []
-    held = 0
-    for line in lines:
-        group.append(line)
-        held += len(line)
-        if held >= size or len(group) == most:
-            break
-    return group
+def _chunks(
+    lines: Ragged, rows: NDArray[np.int64], how: Reading, consumed: Callable[[], int]
+) -> Iterator[Chunk]:
+    """The documents of some lines, parsed fast if they are all as they should be, else one by one."""
+    if not how.parse:
+        return iter([Chunk(lines, rows, [], consumed(), parsed=False)])
+    texts = _parse_fast(lines, how.text_field)
+    if texts is not None:
+        return iter([Chunk(texts, rows, [], consumed())])
+    parsed = (parse_slowly(line, how.text_field) for line in lines.tobytes())
+    return chunks_of(zip(rows.tolist(), parsed, strict=True), how, consumed)
+
+
+def parse_lines(lines: Ragged, field: str) -> Ragged | tuple[int, Flaw]:
+    """The texts of lines of JSON as `row_batches` has them; or the first that has none, and why."""
+    texts = _parse_fast(lines, field)
+    if texts is not None:
+        return texts
+    parsed = []
+    for number, line in enumerate(lines.tobytes()):
+        text = parse_slowly(line, field)
+        if isinstance(text, bytes) and len(text) > MAX_DOCUMENT_BYTES:
+            text = too_long(len(text))
+        if isinstance(text, Flaw):
+            return number, text
+        parsed.append(text)
+    return Ragged.from_bytes(parsed)
 
 
 def read_txt(file: SourceFile, how: Reading) -> Iterator[Chunk]:
@@ -101,29 +124,29 @@ def _whole(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes | Flaw]]:
         yield 1, too_long(size)
 
 
-def _parse_fast(
-    decode: Callable[[memoryview], Any] | None, row: int, lines: list[memoryview], consumed: int
-) -> Chunk | None:
-    """The documents of lines that are all as they should be, or None: then `_parse` says more."""
+def _parse_fast(lines: Ragged, field: str) -> Ragged | None:
+    """The texts of lines that are all as they should be, or None: then `parse_slowly` says more."""
     import msgspec
 
     from tokenlab.corpus.json_kernels import unescape
 
+    decode = _decoder(field)
     if decode is None:
         return None
+    flat = lines.values.data
     try:
-        strings = [decode(line).text for line in lines]
+        strings = [decode(flat[a:b]).text for a, b in pairwise(lines.offsets.tolist())]
     except (msgspec.DecodeError, RecursionError):
         return None
     joined = np.frombuffer(b"".join(strings), np.uint8)
     values, offsets, good = unescape(joined, offsets_of([len(memoryview(string)) for string in strings]))
     if not good or np.diff(offsets).max(initial=0) > MAX_DOCUMENT_BYTES:
         return None
-    rows = np.arange(row, row + len(lines), dtype=np.int64)
-    return Chunk(Ragged(values, offsets), rows, [], consumed)
+    return Ragged(values, offsets)
 
 
-def fast_decoder(field: str) -> Callable[[memoryview], Any] | None:
+@cache
+def _decoder(field: str) -> Callable[[memoryview], Any] | None:
     """A parser of lines that gives the field as its `text`, a slice of JSON, and raises on what
     is no JSON object with that field; None for a name that msgspec cannot have (one with a quote
     or a control character in it)."""
@@ -136,18 +159,11 @@ def fast_decoder(field: str) -> Callable[[memoryview], Any] | None:
     return msgspec.json.Decoder(record).decode
 
 
-def _parse(first_row: int, lines: list[memoryview], field: str) -> Iterator[tuple[int, bytes | Flaw]]:
-    """The rows of some lines, each parsed by itself; a blank line is no row."""
-    for row, line in enumerate(map(bytes, lines), first_row):
-        if line.strip(b" \t\r"):
-            yield row, parse_slowly(line, field)
-
-
 def parse_slowly(line: bytes, field: str) -> bytes | Flaw:
     """The text of one line, or what is wrong with the line."""
     try:
         # Integers become 0: their value is ignored, and Python refuses some of over 4,300 digits.
-        record = json.loads(line.decode(), parse_int=lambda digits: 0)
+        record = json.loads(line.removesuffix(b"\n").decode(), parse_int=lambda digits: 0)
     except UnicodeDecodeError as error:
         return invalid_utf8(error)
     except json.JSONDecodeError as error:
@@ -175,15 +191,19 @@ def _whole_lines(blocks: Iterator[bytes], size: int, limit: int) -> Iterator[byt
     yield b"".join(parts)
 
 
-def _lines(text: bytes) -> Iterator[memoryview]:
-    """The lines without their b"\\n"; what follows the last one is a line unless empty."""
-    view = memoryview(text)
-    start = 0
-    while (end := text.find(b"\n", start)) >= 0:
-        yield view[start:end]
-        start = end + 1
-    if start < len(text):
-        yield view[start:]
+def _lines(text: bytes, row: int) -> tuple[Ragged, NDArray[np.int64], int]:
+    """The lines that are not blank, each with its b"\n", their rows, and the row of what follows; `row` is
+    that of the first line."""
+    ends, blank = [0], []
+    while (end := text.find(b"\n", ends[-1]) + 1) or ends[-1] < len(text):
+        end = end or len(text)
+        if text[ends[-1]] in BLANK and not text[ends[-1] : end].strip(BLANK):
+            blank.append(len(ends) - 1)
+        ends.append(end)
+    lines = Ragged(np.frombuffer(text, np.uint8), np.array(ends, np.int64))
+    keep = np.ones(len(lines), bool)
+    keep[blank] = False
+    return lines.take(keep), row + np.flatnonzero(keep), row + len(lines)
 
 
 def _open(file: SourceFile) -> BinaryIO:

@@ -83,10 +83,10 @@ def read_parquet(file: SourceFile, how: Reading) -> Iterator[Chunk]:
 def _pieces(
     column: Any, batch_bytes: int
 ) -> Iterator[tuple[Ragged, NDArray[np.int64], list[tuple[int, Flaw]], int]]:
-    """A large_string array in pieces of about `batch_bytes`: (documents, their rows, flaws by row,
-    the last row)."""
+    """A large_string array in pieces of about `batch_bytes`, as a dictionary or a skewed file holds more than
+    its footer lets expect: (documents, their rows, flaws by row, the last row)."""
     text, sound = text_of_column(column), is_sound(column)
-    for start, stop in _ranges(text.offsets, batch_bytes):
+    for start, stop in text.slices(batch_bytes):
         documents = text.rows(start, stop)
         rows = np.arange(start, stop, dtype=np.int64) + 1
         if sound:
@@ -160,17 +160,6 @@ def _rows_for(metadata: Any, batch_bytes: int) -> int:
     rows = int(metadata.num_rows)
     size = sum(int(metadata.row_group(g).total_byte_size) for g in range(metadata.num_row_groups))
     return max(1, min(MAX_BATCH_ROWS, batch_bytes * rows // max(1, size)))
-
-
-def _ranges(offsets: NDArray[np.int64], batch_bytes: int) -> Iterator[tuple[int, int]]:
-    """Cut rows where the text reaches `batch_bytes`: a dictionary or a skewed file holds more than
-    its footer lets expect."""
-    start, count = 0, len(offsets) - 1
-    while start < count:
-        fits = int(np.searchsorted(offsets, offsets[start] + batch_bytes, side="right")) - 1
-        stop = min(count, max(start + 1, fits))
-        yield start, stop
-        start = stop
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,7 +19,9 @@ from tokenlab.corpus.documents import (
     DocumentBatch,
     Flaw,
     Reading,
+    RowBatch,
     SourceFile,
+    bad_row,
     chunks_of,
     one_line,
 )
@@ -120,21 +122,34 @@ class OpenCorpus:
     def batches(self) -> Iterator[DocumentBatch]:
         """Read from the start. Raises InputError; one reading at a time."""
         self.bad_documents = []
-        return self._read(self.bad_documents)
+        return (
+            DocumentBatch(chunk.documents, label, chunk.rows, consumed)
+            for label, chunk, consumed in self._read(self.bad_documents, parse=True)
+        )
 
-    def _read(self, bad: list[BadDocument]) -> Iterator[DocumentBatch]:
+    def row_batches(self) -> Iterator[RowBatch]:
+        """As `batches`, but lines of JSON are not parsed unless bad ones are skipped: else every line that
+        is not blank is a document, or stops whoever parses it."""
+        self.bad_documents = []
+        return (
+            RowBatch(chunk.documents, None if chunk.parsed else self.text_field, label, chunk.rows, consumed)
+            for label, chunk, consumed in self._read(self.bad_documents, parse=self.on_bad_document == "skip")
+        )
+
+    def _read(self, bad: list[BadDocument], *, parse: bool) -> Iterator[tuple[str, Chunk, int]]:
+        """Chunks with documents, each with its source's label and the bytes of files read so far."""
         left = self.limit_docs or sys.maxsize
         before = after = 0
         for source in self.sources:
             empty = True
-            for chunk in source.read(Reading(self.text_field, self.batch_bytes, left)):
+            for chunk in source.read(Reading(self.text_field, self.batch_bytes, left, parse)):
                 empty = False
                 if len(chunk.documents) >= left:
                     chunk = chunk.first(left)
                 self._judge(source.label, chunk.flaws, bad)
                 if len(chunk.documents):
                     after = before + chunk.consumed
-                    yield DocumentBatch(chunk.documents, source.label, chunk.rows, after)
+                    yield source.label, chunk, after
                 left -= len(chunk.documents)
                 if left == 0:
                     return
@@ -144,8 +159,7 @@ class OpenCorpus:
 
     def _judge(self, label: str, flaws: list[tuple[int, Flaw]], bad: list[BadDocument]) -> None:
         if flaws and self.on_bad_document == "stop":
-            row, flaw = flaws[0]
-            raise InputError(f"{one_line(label)}: row {row}: {flaw.reason} (or pass --on-bad-document skip)")
+            raise bad_row(label, *flaws[0])
         bad.extend(BadDocument(label, row, flaw.reason) for row, flaw in flaws)
 
 
