@@ -70,30 +70,30 @@ def _pass(
     bos = scheme.segmenter.bos
     while (read := clock("read jsonl.zst", next, parts, None)) is not None:
         part, _ = read
-        texts = clock("parse JSON", part.documents, 0, len(part.rows))
-        digests = clock("sha256 of every document", document_digests, texts)
         ledger = Ledger()
         ids: list[NDArray[Any]] = []
         charges: list[NDArray[Any]] = []
-        for bounds in texts.slices(BATCH_BYTES):
-            batch = texts.rows(*bounds)
+        digests: list[NDArray[np.uint8]] = []
+        for rows in part.rows.slices(BATCH_BYTES):
+            batch = clock("parse JSON", part.documents, *rows)
+            digests.append(clock("sha256 of every document", document_digests, batch))
             split, charged = _encode(clock, batch, scheme, ledger)
             ids.append(clock("BOS before each document", opened, split, bos, form.dtype))
             charges.append(clock("BOS before each document", opened, charged, 0, charge_dtype(charged)))
             for bounds in batch.slices(SLICE_BYTES):
                 _others(clock, batch.rows(*bounds), split.rows(*bounds), scheme, normalizer)
-        keep = np.ones(len(texts), bool)
+        keep = np.ones(len(part.rows), bool)
         records.append(
             clock(
                 "part files, with sha256",
-                partial(write_part, bytes_read=len(texts.values), sync=False),
+                partial(write_part, bytes_read=ledger.source_bytes, sync=False),
                 folder,
                 part,
                 keep,
                 ledger,
                 ids,
                 charges,
-                digests,
+                np.concatenate(digests),
             )
         )
     train = [record for record in records if record.split == "train"]

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tokenlab.corpus
+from tests.command import ONE_THREAD
 from tokenlab.corpus import (
     BadDocument,
     Corpus,
@@ -255,6 +256,32 @@ def test_any_documents(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines_module, "BLOCK_BYTES", block)
         assert texts_of(plain, packed, table, batch_bytes=batch_bytes) == texts * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for its memory")
+@pytest.mark.parametrize("rows_of_group", [500, 100_000])
+def test_memory_is_not_that_of_the_file(tmp_path: Path, rows_of_group: int) -> None:
+    """However many row groups there are, and however large one is."""
+    noise = np.random.default_rng(0).integers(32, 127, 80_000_000, np.uint8).tobytes().decode()
+    texts = [noise[at : at + 4_000] for at in range(0, len(noise), 4_000)]
+    path = parquet(
+        tmp_path / "a.parquet", pa.array(texts), row_group_size=rows_of_group, use_dictionary=False
+    )
+    assert path.stat().st_size > 60_000_000
+    program = (
+        f"import re, sys\n{ONE_THREAD}"
+        "import pyarrow.parquet\n"
+        "from tokenlab.corpus import open_corpus\n"
+        "def peak(): return int(re.search('VmHWM:(.*)kB', open('/proc/self/status').read())[1]) << 10\n"
+        "before = peak()\n"
+        "documents = sum(len(batch.documents) for batch in open_corpus(sys.argv[1:]).batches())\n"
+        "print(documents, peak() - before, pyarrow.default_memory_pool().backend_name)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
+    documents, grown, pool = result.stdout.split()
+    assert documents == "20000", result.stderr
+    assert int(grown) < 80_000_000
+    assert pool == os.environ.get("ARROW_DEFAULT_MEMORY_POOL", "system"), "where freed memory is kept"
 
 
 def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -3,6 +3,8 @@
 Freed memory is kept. A batch takes some forty megabytes of arrays and frees them all. glibc hands such
 blocks back to the kernel, which clears them anew for the next batch: a sixth of a build's CPU time. Threads
 allocate from one arena: of those that they would have, whole heaps go back however much is to be kept.
+Arrow allocates from there too: its own pool gives memory back a hundredth of a second after it is freed, a
+tenth of the CPU time of a build from parquet files.
 
 Garbage is looked for seldom: as Python has it, seventy times while numba loads, which is a tenth of a start.
 
@@ -45,6 +47,8 @@ _RETRY_SECONDS = 0.05
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _HUGE_PAGES = "NUMPY_MADVISE_HUGEPAGE"
 
+_ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"
+
 _ours = False
 
 
@@ -74,6 +78,14 @@ def import_numpy() -> None:
             del os.environ[name]
             if value is not None:
                 os.environ[name] = value
+
+
+def prepare_arrow() -> None:
+    """Let pyarrow allocate where freed memory is kept, but where the environment names a pool."""
+    import pyarrow
+
+    if _ours and _ARROW_POOL not in os.environ:
+        pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def may_fork() -> bool:

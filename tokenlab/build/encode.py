@@ -15,10 +15,10 @@ from tokenlab.build.parts import PartInput, PartRecord, write_part
 from tokenlab.corpus import DigestSet, document_digests
 from tokenlab.errors import EncodingError, InputError, TokenlabError
 from tokenlab.ragged import Ragged
-from tokenlab.scheme import Scheme
+from tokenlab.scheme import Encoded, Scheme
 
-SAMPLE_ROW_BYTES = 1 << 12
-"""Longest row of the comparison sample: the reference encoder is a hundred times slower."""
+SAMPLE_DOCUMENT_BYTES = 1 << 12
+"""Longest document of the comparison sample: the reference encoder is a hundred times slower."""
 
 BATCH_BYTES = 3 << 20
 """Of rows that are parsed and encoded at a time: the encoder's 2 ms a call do not count, and the largest
@@ -51,13 +51,15 @@ class PartEncoder:
         Raises InputError, naming file and row, for a document that the scheme cannot encode
         exactly; TokenlabError when the fast encoder differs from the reference.
         """
-        sampled = self._sample(part)
-        keep = np.ones(len(part.rows), bool)
-        digests = np.empty((len(part.rows), 32), np.uint8)
+        count = len(part.rows)
+        keep = np.ones(count, bool)
+        digests = np.empty((count, 32), np.uint8)
         bytes_read = 0
         ledger = Ledger()
         ids: list[NDArray[Any]] = [np.zeros(0, self.form.dtype)]
         charges: list[NDArray[Any]] = []
+        # The first short document from here on is compared with the reference.
+        sampled_from = int(np.random.default_rng((self.seed, part.number)).integers(1 + count // 2))
         for start, stop in part.rows.slices(BATCH_BYTES):
             documents = part.documents(start, stop)
             bytes_read += len(documents.values)
@@ -66,29 +68,29 @@ class PartEncoder:
                 keep[start:stop] = ~self._validation.find(digests[start:stop])
             documents = documents.take(keep[start:stop])
             kept = start + np.flatnonzero(keep[start:stop])
-            try:
-                encoded = self.scheme.encode_batch(documents)
-                ledger.post(documents.lengths, encoded.charges, encoded.unattributed)
-            except (EncodingError, ImbalanceError) as error:
-                what = error.message if isinstance(error, EncodingError) else str(error)
-                where = part.origin(int(kept[error.document]))
-                raise InputError(
-                    f"{where}: scheme {self.scheme.spec.name} cannot encode it: {what}"
-                ) from error
-            for d in np.flatnonzero(kept == sampled).tolist():
-                self._compare(part.origin(sampled), documents[d].tobytes(), encoded.ids[d])
+            encoded = self._encode(part, documents, kept, ledger)
+            short = np.flatnonzero((kept >= sampled_from) & (documents.lengths <= SAMPLE_DOCUMENT_BYTES))
+            for d in short[:1].tolist():
+                self._compare(part.origin(int(kept[d])), documents[d].tobytes(), encoded.ids[d])
+                sampled_from = count
             ids.append(opened(encoded.ids, self.scheme.segmenter.bos, self.form.dtype))
             charges.append(opened(encoded.charges, 0, charge_dtype(encoded.charges)))
         return write_part(
             self.folder, part, keep, ledger, ids, charges, digests, bytes_read=bytes_read, sync=self.sync
         )
 
-    def _sample(self, part: PartInput) -> int:
-        """One document of the part to be compared with the reference encoder, seeded; -1 for none."""
-        short = np.flatnonzero(part.rows.lengths <= SAMPLE_ROW_BYTES)
-        if not len(short):
-            return -1
-        return int(short[np.random.default_rng((self.seed, part.number)).integers(len(short))])
+    def _encode(
+        self, part: PartInput, documents: Ragged, numbers: NDArray[np.int64], ledger: Ledger
+    ) -> Encoded:
+        """Some of the documents, `numbers` in their part, encoded and entered into the ledger."""
+        try:
+            encoded = self.scheme.encode_batch(documents)
+            ledger.post(documents.lengths, encoded.charges, encoded.unattributed)
+        except (EncodingError, ImbalanceError) as error:
+            what = error.message if isinstance(error, EncodingError) else str(error)
+            where = part.origin(int(numbers[error.document]))
+            raise InputError(f"{where}: scheme {self.scheme.spec.name} cannot encode it: {what}") from error
+        return encoded
 
     def _compare(self, where: str, document: bytes, ids: NDArray[np.uint32]) -> None:
         expected, _ = self.scheme.encode_reference(document)

@@ -83,19 +83,11 @@ def _chunks(
 
 
 def parse_lines(lines: Ragged, field: str) -> Ragged | tuple[int, Flaw]:
-    """The texts of lines of JSON as `row_batches` has them; or the first that has none, and why."""
-    texts = _parse_fast(lines, field)
-    if texts is not None:
-        return texts
-    parsed = []
-    for number, line in enumerate(lines.tobytes()):
-        text = parse_slowly(line, field)
-        if isinstance(text, bytes) and len(text) > MAX_DOCUMENT_BYTES:
-            text = too_long(len(text))
-        if isinstance(text, Flaw):
-            return number, text
-        parsed.append(text)
-    return Ragged.from_bytes(parsed)
+    """The texts of lines of JSON as `row_batches` has them, at least one; or the first that has none, and
+    why."""
+    how = Reading(field, sys.maxsize, sys.maxsize)
+    [chunk] = _chunks(lines, np.arange(len(lines)), how, lambda: 0)
+    return chunk.flaws[0] if chunk.flaws else chunk.documents
 
 
 def read_txt(file: SourceFile, how: Reading) -> Iterator[Chunk]:
@@ -194,15 +186,15 @@ def _whole_lines(blocks: Iterator[bytes], size: int, limit: int) -> Iterator[byt
 def _lines(text: bytes, row: int) -> tuple[Ragged, NDArray[np.int64], int]:
     """The lines that are not blank, each with its b"\n", their rows, and the row of what follows; `row` is
     that of the first line."""
-    ends, blank = [0], []
-    while (end := text.find(b"\n", ends[-1]) + 1) or ends[-1] < len(text):
-        end = end or len(text)
-        if text[ends[-1]] in BLANK and not text[ends[-1] : end].strip(BLANK):
-            blank.append(len(ends) - 1)
+    ends = [0]
+    while end := text.find(b"\n", ends[-1]) + 1:
         ends.append(end)
+    if ends[-1] < len(text):
+        ends.append(len(text))
     lines = Ragged(np.frombuffer(text, np.uint8), np.array(ends, np.int64))
     keep = np.ones(len(lines), bool)
-    keep[blank] = False
+    for line in np.flatnonzero(lines.values[lines.offsets[:-1]] <= max(BLANK)).tolist():
+        keep[line] = bool(text[ends[line] : ends[line + 1]].strip(BLANK))
     return lines.take(keep), row + np.flatnonzero(keep), row + len(lines)
 
 

@@ -26,9 +26,14 @@ from tokenlab.corpus.documents import (
 )
 from tokenlab.cuts import MAX_DOCUMENT_BYTES
 from tokenlab.errors import InputError
+from tokenlab.own_process import prepare_arrow
 from tokenlab.ragged import Ragged
 
 MAX_BATCH_ROWS = 1 << 16
+
+BUFFER_BYTES = 1 << 22
+"""Bytes of a column that are fetched at a time. As pyarrow has it, it would hold all of the file that was
+read so far, and a row group whole."""
 
 
 def read_parquet(file: SourceFile, how: Reading) -> Iterator[Chunk]:
@@ -36,6 +41,7 @@ def read_parquet(file: SourceFile, how: Reading) -> Iterator[Chunk]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    prepare_arrow()
     text_field = how.text_field
     failures = (pa.ArrowException, OSError, UnicodeDecodeError)  # the last from names of columns
     try:
@@ -44,7 +50,9 @@ def read_parquet(file: SourceFile, how: Reading) -> Iterator[Chunk]:
         raise InputError(f"{one_line(file.path)}: cannot be read: {_first_line(error)}") from error
     with source:
         try:
-            table = pq.ParquetFile(source, page_checksum_verification=True)
+            table = pq.ParquetFile(
+                source, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
+            )
             columns = dict(zip(table.schema_arrow.names, table.schema_arrow.types, strict=True))
         except failures as error:
             raise InputError(f"{one_line(file.path)}: not a parquet file: {_first_line(error)}") from error
