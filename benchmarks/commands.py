@@ -45,11 +45,12 @@ def measure_commands(
     short = build(BUILD_SHORT, "caseops", model, "--limit-docs", "60", "--workers", "1", size=0)
     short()  # compiles the kernels
     yield best_of(repeat, short)
-    yield best_of(repeat, build(BUILD_ALL_BYTES, "caseops", model, "--workers", "1", "--train-bytes"))
+    beside = "caseops-beside"
     one = build(BUILD, "caseops", model, "--workers", "1")
-    other = build(BUILD, "caseops", model, "--workers", "1", output="caseops-beside")
+    other = build(BUILD, "caseops", model, "--workers", "1", output=beside)
     yield from best_in_turn(
         repeat,
+        build(BUILD_ALL_BYTES, "caseops", model, "--workers", "1", "--train-bytes", output=beside),
         build(BUILD_TWO, "caseops", model, "--workers", "2"),
         one,
         verify(VERIFY_DOCS, "caseops", *docs),

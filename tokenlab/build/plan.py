@@ -20,7 +20,7 @@ from tokenlab.segment.segmenter import read_vocabulary_file
 from tokenlab.vocabulary import EMBEDDED_VAL_DOCS
 
 PART_BYTES = 24 << 20
-"""Source bytes of a part, at most (a longer document is a part of its own)."""
+"""Bytes of the rows of a part, lines of JSON or texts, at most (a longer one is a part of its own)."""
 
 DIGEST_LETTERS = 16
 """Letters of a plan's digest in file names."""
