@@ -168,6 +168,20 @@ def test_what_is_held_out(tmp_path: Path) -> None:
     assert by_digest.digest != first.digest
 
 
+@pytest.mark.parametrize("holdout_docs", [None, 3])
+def test_too_much_text_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holdout_docs: int | None
+) -> None:
+    path = write_jsonl(tmp_path / "docs.jsonl", [f"document {n}" for n in range(200)])
+    with path.open("a") as file:
+        file.write("this row is bad\n")
+    corpus = open_corpus([str(path)], batch_bytes=100)
+    for most, said in ((100_000, "row 201: invalid JSON"), (1_000, "more than the 1,000 bytes of text")):
+        monkeypatch.setattr("tokenlab.screen.documents.SAMPLE_BYTES", most)
+        with pytest.raises(InputError, match=said):
+            split_documents(corpus, holdout_docs)
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory, embedded: list[bytes]) -> Path:
     texts = [document.decode() for document in embedded[:20]]

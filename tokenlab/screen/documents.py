@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tokenlab.corpus import Corpus
@@ -38,38 +37,37 @@ def split_documents(corpus: Corpus, holdout_docs: int | None) -> ScreenDocuments
 
     Raises InputError for a side without text, or more training text than a vocabulary is trained on.
     """
-    documents = [document for batch in corpus.batches() for document in batch.documents.tobytes()]
-    if holdout_docs is None:
-        train, holdout = _by_digest(documents)
-    else:
-        if not 0 < holdout_docs < len(documents):
+    train: list[bytes] = []
+    holdout: list[bytes] = []
+    known: set[bytes] = set()
+    count = size = 0
+    for document in (document for batch in corpus.batches() for document in batch.documents.tobytes()):
+        count += 1
+        if count <= holdout_docs if holdout_docs is not None else _is_held_out(document):
+            holdout.append(document)
+            known.add(document)
+        elif document not in known:
+            train.append(document)
+            size += len(document)
+        if size > SAMPLE_BYTES:
             raise InputError(
-                f"--holdout-docs is {holdout_docs}, the input has {len(documents)} documents; "
-                "some must be held out and some left to learn"
+                f"more than the {SAMPLE_BYTES:,} bytes of text to learn that a screen takes; "
+                "give less --input, or --limit-docs N"
             )
-        holdout = documents[:holdout_docs]
-        known = set(holdout)
-        train = [document for document in documents[holdout_docs:] if document not in known]
+    if holdout_docs is not None and not 0 < holdout_docs < count:
+        raise InputError(
+            f"--holdout-docs is {holdout_docs}, the input has {count} documents; "
+            "some must be held out and some left to learn"
+        )
     holdout = [document for document in holdout if document]
-    size = sum(map(len, train))
     if not holdout or not size:
         side, other = ("held out", "train on") if not holdout else ("left to train on", "hold out")
         raise InputError(
-            f"{len(documents):,} documents: none with text is {side}; give more --input, or --holdout-docs N "
+            f"{count:,} documents: none with text is {side}; give more --input, or --holdout-docs N "
             f"that leaves some to {other}"
-        )
-    if size > SAMPLE_BYTES:
-        raise InputError(
-            f"{size:,} bytes of text to learn, over the {SAMPLE_BYTES:,} that a screen takes; "
-            "give less --input, or --limit-docs N"
         )
     return ScreenDocuments(train, holdout)
 
 
-def _by_digest(documents: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
-    train: list[bytes] = []
-    holdout: list[bytes] = []
-    for document in documents:
-        side = holdout if hashlib.sha256(document).digest()[0] < HELD_OUT_BELOW else train
-        side.append(document)
-    return train, holdout
+def _is_held_out(document: bytes) -> bool:
+    return hashlib.sha256(document).digest()[0] < HELD_OUT_BELOW
