@@ -25,7 +25,7 @@ from tokenlab.build import BuildOptions, build, make_plan
 from tokenlab.card import CARD_FILE
 from tokenlab.errors import TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, read_manifest
-from tokenlab.verification import verify
+from tokenlab.verification import source, verify
 
 BUILD = """
 import json, os, sys, time
@@ -191,6 +191,7 @@ class Reader(source.IteratorProcess):
             os.kill(self._process.pid, signal.SIGKILL)
 
 source.IteratorProcess = Reader
+source.LEAST_BYTES = int(sys.argv[4])
 try:
     result = verify(sys.argv[1], docs=sys.argv[2].split(":"))
     print(msgspec.json.encode(result).decode())
@@ -206,8 +207,8 @@ def test_verify_reads_the_source_so_too(tmp_path: Path) -> None:
     given = options(tmp_path / "out", files, workers=1, on_bad_document="skip")
     build(make_plan(BuildOptions(**given)))
 
-    def verified(docs: list[Path], what: str = "") -> subprocess.CompletedProcess[str]:
-        arguments = [tmp_path / "out", ":".join(map(str, docs)), what]
+    def verified(docs: list[Path], what: str = "", least: int = 1) -> subprocess.CompletedProcess[str]:
+        arguments = [tmp_path / "out", ":".join(map(str, docs)), what, str(least)]
         return subprocess.run(
             [sys.executable, "-c", ONE_THREAD + VERIFY, *arguments],
             capture_output=True,
@@ -218,7 +219,8 @@ def test_verify_reads_the_source_so_too(tmp_path: Path) -> None:
     for docs, verdict in ((files, "trust"), ([files[1], files[0], *files[2:]], "reject")):
         judged = verify(tmp_path / "out", docs=docs)
         assert judged.verdict == verdict
-        assert verified(docs).stdout == f"reads\n{msgspec.json.encode(judged).decode()}\n"
+        for least in (1, 2_000, source.LEAST_BYTES):
+            assert verified(docs, least=least).stdout == f"reads\n{msgspec.json.encode(judged).decode()}\n"
     killed = verified(files, "killed")
     assert killed.returncode == 1
     assert killed.stderr.startswith("tokenlab: the process that reads the input was killed (out of memory?)")

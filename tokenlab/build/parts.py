@@ -141,7 +141,7 @@ def read_parts(
     """Cut the corpus: a part ends at the split, between rows that are texts and rows to be parsed, or where
     the next row would take it over `part_bytes`. Yields (part, bytes of input files read so far). `empty`:
     gives an array of so many bytes, of any content, where the rows of a part are put together."""
-    number = first = size = 0
+    number = first = held = size = 0
     room = empty(0)
     field: str | None = None
     lengths: list[NDArray[np.int64]] = []
@@ -155,7 +155,6 @@ def read_parts(
     for batch in corpus.row_batches():
         start = 0
         while start < len(batch.values):
-            held = sum(map(len, lengths))
             same = not held or batch.json_field == field
             stop = _part_end(batch, start, part_bytes - size) if same else start
             if first + held < val_docs:
@@ -175,7 +174,7 @@ def read_parts(
                 start = stop
             if start < len(batch.values) or first + held == val_docs:
                 yield part(), batch.consumed
-                number, first, size = number + 1, first + held, 0
+                number, first, held, size = number + 1, first + held, 0, 0
                 room, lengths, origins = empty(0), [], []
     if lengths:
         yield part(), batch.consumed

@@ -27,6 +27,10 @@ AHEAD = 8
 """Batches that wait at most: some take longer than others, and with fewer one of two cores often has none."""
 
 
+LEAST_BYTES = 1 << 20
+"""Of text that is handed over at a time: of many small files, each is a batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """Some documents, and the sha256 of each (uint8 [n, 32])."""
@@ -116,9 +120,23 @@ Digested = tuple[Ragged, NDArray[np.uint8]]
 
 def _digested(corpus: Corpus, empty: Callable[[int], NDArray[np.uint8]] | None = None) -> Iterator[Digested]:
     """The documents and the sha256 of each; `empty` as for `Ragged.copy`, if they are to be copied."""
-    for batch in corpus.batches():
-        documents = batch.documents if empty is None else batch.documents.copy(empty)
+    for documents in _together(batch.documents for batch in corpus.batches()):
+        documents = documents if empty is None else documents.copy(empty)
         yield documents, document_digests(documents)
+
+
+def _together(batches: Iterable[Ragged]) -> Iterator[Ragged]:
+    """Batches of LEAST_BYTES at least, but the last."""
+    held: list[Ragged] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += len(batch.values)
+        if size >= LEAST_BYTES:
+            yield Ragged.concatenate(held, np.uint8)
+            held, size = [], 0
+    if held:
+        yield Ragged.concatenate(held, np.uint8)
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
