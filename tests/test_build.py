@@ -167,6 +167,13 @@ def test_parts_cover_the_corpus_once(documents: Path, part_bytes: int, val_docs:
         assert part.origin(len(part.rows) - 1).endswith(f"(document {part.first + len(part.rows) - 1})")
 
 
+def test_nothing_but_twins_in_train(tmp_path: Path) -> None:
+    documents = write_jsonl(tmp_path / "docs.jsonl", ["a", "b", "b", "a", "b"])
+    with pytest.raises(InputError, match="all 3 training documents equal a validation document"):
+        make(tmp_path / "out", documents, val_docs=2)
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_shards_are_exact_ranges() -> None:
     planned = list(plan_shards("train", 3, np.array([5, 0, 7, 12, 1]), 8))
     assert [shard.tokens for shard in planned] == [8, 8, 8, 1]

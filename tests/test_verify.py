@@ -19,7 +19,9 @@ from tests.test_build import TEXTS, VAL_DOCS, digests, make
 from tokenlab.accounting.verdicts import Verdict
 from tokenlab.errors import InputError
 from tokenlab.manifest import MANIFEST_FILE
+from tokenlab.ragged import Ragged
 from tokenlab.verification import Verification
+from tokenlab.verification.documents import SplitCheck
 
 ALL = [*TEXTS, *(f"Training text number {n}, of McDonald's and NASA." for n in range(40))]
 
@@ -374,6 +376,28 @@ def test_documents_longer_than_a_batch(
     result = tokenlab.verify(folder, docs=documents)
     assert result.verdict == "trust"
     assert named(result, "reversible").count == len(ALL) - 1
+
+
+def test_the_sample_of_train_is_not_encoded_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: Path
+) -> None:
+    """However long its documents are, and with the same result."""
+    monkeypatch.setattr("tokenlab.dataset.BATCH_TOKENS", 7)
+    make(tmp_path / "out", documents)
+    whole = tokenlab.verify(tmp_path / "out", docs=documents)
+    sizes: list[int] = []
+    compare = SplitCheck._compare_with_encoder
+
+    def compared(self: SplitCheck, numbers: Any, found: Any, text: Ragged) -> None:
+        if self.split == "train":
+            sizes.append(len(text.values))
+        compare(self, numbers, found, text)
+
+    monkeypatch.setattr(SplitCheck, "_compare_with_encoder", compared)
+    monkeypatch.setattr("tokenlab.verification.documents.SAMPLE_BYTES_A_CALL", 100)
+    assert tokenlab.verify(tmp_path / "out", docs=documents) == whole
+    assert len(sizes) > 5
+    assert max(sizes) < 100 + max(map(len, ALL[VAL_DOCS:]))
 
 
 def test_a_normalising_scheme_without_its_source_is_unproven(

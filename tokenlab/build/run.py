@@ -30,7 +30,7 @@ from tokenlab.build.totals import PartTotals
 from tokenlab.build.workspace import Workspace
 from tokenlab.card import CARD_FILE, dataset_card
 from tokenlab.corpus import is_local
-from tokenlab.errors import TokenlabError
+from tokenlab.errors import InputError, TokenlabError
 from tokenlab.manifest import MANIFEST_FILE, SPLITS, Manifest, ShardRecord, Split, read_manifest
 from tokenlab.own_process import may_fork
 from tokenlab.processes.shared_memory import SharedMemory
@@ -254,7 +254,11 @@ class _Build:
             )
         self.progress.finish()
         require_split(totals.documents_read, self.plan.val_docs)
-        require_split(totals.documents, self.plan.val_docs)
+        if totals.documents == self.plan.val_docs:
+            raise InputError(
+                f"all {len(totals.dropped):,} training documents equal a validation document and train needs "
+                "one that does not: pass a smaller --val-docs, or other input"
+            )
         if self.workspace.resumed:
             self.progress.note(f"resumed: {self.reused_parts} of {totals.parts} parts were already encoded")
         return totals

@@ -23,6 +23,8 @@ from tokenlab.verification.tally import Tally
 
 SHOWN_BYTES = 60
 SAMPLES_A_CALL = 64
+SAMPLE_BYTES_A_CALL = 1 << 22
+"""So many training documents are encoded again in one call, or those with so much text."""
 
 
 @dataclass
@@ -253,7 +255,8 @@ class SplitCheck:
             self._compare_with_encoder(numbers, batch.ids, text)
             return
         self._sample.append((numbers, batch.ids.rows(0, 1).copy(), text.rows(0, 1).copy()))
-        if len(self._sample) == SAMPLES_A_CALL:
+        size = sum(len(text.values) for _, _, text in self._sample)
+        if len(self._sample) == SAMPLES_A_CALL or size >= SAMPLE_BYTES_A_CALL:
             self._check_sample()
 
     def _check_sample(self) -> None:
