@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from shards import format_for_vocabulary
 from tokenlab.accounting.ledger import Ledger
 from tokenlab.build.assemble import ShardOptions, ShardPlan, plan_shards, write_planned_shard
-from tokenlab.build.encode import BATCH_BYTES, charge_dtype, opened
-from tokenlab.build.parts import PartRecord, read_parts, write_part
+from tokenlab.build.encode import charge_dtype, opened
+from tokenlab.build.parts import BATCH_BYTES, PartRecord, read_parts, write_part
 from tokenlab.build.plan import PART_BYTES, SHARD_TOKENS
 from tokenlab.corpus import document_digests, open_corpus
 from tokenlab.cuts import as_charges
@@ -74,7 +74,7 @@ def _pass(
         ids: list[NDArray[Any]] = []
         charges: list[NDArray[Any]] = []
         digests: list[NDArray[np.uint8]] = []
-        for rows in part.rows.slices(BATCH_BYTES):
+        for rows in part.contents.slices(BATCH_BYTES):
             batch = clock("parse JSON", part.documents, *rows)
             digests.append(clock("sha256 of every document", document_digests, batch))
             split, charged = _encode(clock, batch, scheme, ledger)
@@ -82,7 +82,7 @@ def _pass(
             charges.append(clock("BOS before each document", opened, charged, 0, charge_dtype(charged)))
             for bounds in batch.slices(SLICE_BYTES):
                 _others(clock, batch.rows(*bounds), split.rows(*bounds), scheme, normalizer)
-        keep = np.ones(len(part.rows), bool)
+        keep = np.ones(len(part.contents), bool)
         records.append(
             clock(
                 "part files, with sha256",

@@ -157,14 +157,16 @@ def test_parts_cover_the_corpus_once(documents: Path, part_bytes: int, val_docs:
     corpus = open_corpus([str(documents)], batch_bytes=100)
     parts = [part for part, _ in read_parts(corpus, val_docs=val_docs, part_bytes=part_bytes)]
     assert [part.number for part in parts] == list(range(len(parts)))
-    texts = [text for part in parts for text in part.documents(0, len(part.rows)).tobytes()]
+    texts = [text for part in parts for text in part.documents(0, len(part.contents)).tobytes()]
     assert texts == [text.encode() for text in TEXTS]
-    assert [part.first for part in parts] == np.cumsum([0, *(len(p.rows) for p in parts[:-1])]).tolist()
+    assert [part.first for part in parts] == np.cumsum([0, *(len(p.contents) for p in parts[:-1])]).tolist()
     for part in parts:
         assert (part.first < val_docs) == (part.split == "val")
-        assert part.split == "train" or part.first + len(part.rows) <= val_docs
-        assert len(part.rows) == 1 or len(part.rows.values) <= part_bytes
-        assert part.origin(len(part.rows) - 1).endswith(f"(document {part.first + len(part.rows) - 1})")
+        assert part.split == "train" or part.first + len(part.contents) <= val_docs
+        assert len(part.contents) == 1 or len(part.contents.values) <= part_bytes
+        assert part.origin(len(part.contents) - 1).endswith(
+            f"(document {part.first + len(part.contents) - 1})"
+        )
 
 
 def test_nothing_but_twins_in_train(tmp_path: Path) -> None:
@@ -266,3 +268,7 @@ def test_the_sample_catches_an_encoder_that_errs(
     monkeypatch.setattr("tokenlab.segment.gigatoken_encoder.GigatokenEncoder.encode", bytewise)
     with pytest.raises(TokenlabError, match="the fast encoder differs from the reference at token"):
         make(tmp_path / "out", None, "bpe", tokenizer=model)
+    long = ["long text " * 500] * 2
+    only_one_is_short = write_jsonl(tmp_path / "docs.jsonl", [*long, "the cat", "other " * 1_000, *long])
+    with pytest.raises(TokenlabError, match=r"row 3 .*the fast encoder differs from the reference at token"):
+        make(tmp_path / "short", only_one_is_short, "bpe", tokenizer=model, val_docs=2)

@@ -101,9 +101,9 @@ Batch = tuple[str, NDArray[np.int64], Ragged]
 
 def parsed_elsewhere(corpus: Corpus) -> Iterator[Batch]:
     for batch in corpus.row_batches():
-        texts: Ragged | tuple[int, Flaw] = batch.values
+        texts: Ragged | tuple[int, Flaw] = batch.contents
         if batch.json_field is not None:
-            texts = parse_lines(batch.values, batch.json_field)
+            texts = parse_lines(batch.contents, batch.json_field)
         if not isinstance(texts, Ragged):
             raise bad_row(batch.file, int(batch.rows[texts[0]]), texts[1])
         yield batch.file, batch.rows, texts

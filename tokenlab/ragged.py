@@ -98,14 +98,13 @@ class Ragged:
         """Bounds of consecutive runs of whole rows, `size` values each at most (or one row)."""
         start = 0
         while start < len(self):
-            stop = self.fitting(start, size)
+            stop = max(start + 1, self.fitting(start, size))
             yield start, stop
             start = stop
 
     def fitting(self, start: int, size: int) -> int:
-        """The end of the longest run of rows from `start` that has `size` values at most, or of one row."""
-        stop = int(np.searchsorted(self.offsets, self.offsets[start] + size, side="right")) - 1
-        return max(stop, start + 1)
+        """The end of the longest run of whole rows from `start` that has `size` values at most."""
+        return max(start, int(np.searchsorted(self.offsets, self.offsets[start] + size, side="right")) - 1)
 
     def take(self, keep: NDArray[np.bool_]) -> Ragged:
         """The rows where `keep` (bool, one a row) is true, in order."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shards import format_for_vocabulary
 from tokenlab.accounting.ledger import ImbalanceError, Ledger
 from tokenlab.build.engine import Job
-from tokenlab.build.parts import PartInput, PartRecord, write_part
+from tokenlab.build.parts import BATCH_BYTES, PartInput, PartRecord, write_part
 from tokenlab.corpus import DigestSet, document_digests
 from tokenlab.errors import EncodingError, InputError, TokenlabError
 from tokenlab.ragged import Ragged
@@ -19,10 +19,6 @@ from tokenlab.scheme import Encoded, Scheme
 
 SAMPLE_DOCUMENT_BYTES = 1 << 12
 """Longest document of the comparison sample: the reference encoder is a hundred times slower."""
-
-BATCH_BYTES = 3 << 20
-"""Of rows that are parsed and encoded at a time: the encoder's 2 ms a call do not count, and the largest
-array, eight bytes for each of rewritten text, is a block that `own_process` keeps for the next batch."""
 
 VALIDATION_DIGESTS = "validation.digests"
 """File of the sha256 of every validation document, written before the first training part."""
@@ -51,16 +47,15 @@ class PartEncoder:
         Raises InputError, naming file and row, for a document that the scheme cannot encode
         exactly; TokenlabError when the fast encoder differs from the reference.
         """
-        count = len(part.rows)
+        count = len(part.contents)
         keep = np.ones(count, bool)
         digests = np.empty((count, 32), np.uint8)
         bytes_read = 0
         ledger = Ledger()
         ids: list[NDArray[Any]] = [np.zeros(0, self.form.dtype)]
         charges: list[NDArray[Any]] = []
-        # The first short document from here on is compared with the reference.
-        sampled_from = int(np.random.default_rng((self.seed, part.number)).integers(1 + count // 2))
-        for start, stop in part.rows.slices(BATCH_BYTES):
+        sample = _Sample(np.random.default_rng((self.seed, part.number)))
+        for start, stop in part.contents.slices(BATCH_BYTES):
             documents = part.documents(start, stop)
             bytes_read += len(documents.values)
             digests[start:stop] = document_digests(documents)
@@ -69,12 +64,11 @@ class PartEncoder:
             documents = documents.take(keep[start:stop])
             kept = start + np.flatnonzero(keep[start:stop])
             encoded = self._encode(part, documents, kept, ledger)
-            short = np.flatnonzero((kept >= sampled_from) & (documents.lengths <= SAMPLE_DOCUMENT_BYTES))
-            for d in short[:1].tolist():
-                self._compare(part.origin(int(kept[d])), documents[d].tobytes(), encoded.ids[d])
-                sampled_from = count
+            sample.add(kept, documents, encoded.ids)
             ids.append(opened(encoded.ids, self.scheme.segmenter.bos, self.form.dtype))
             charges.append(opened(encoded.charges, 0, charge_dtype(encoded.charges)))
+        if sample.number is not None:
+            self._compare(part.origin(sample.number), sample.document, sample.ids)
         return write_part(
             self.folder, part, keep, ledger, ids, charges, digests, bytes_read=bytes_read, sync=self.sync
         )
@@ -103,6 +97,27 @@ class PartEncoder:
                 f"{where}: the fast encoder differs from the reference at token {token} "
                 f"({self.scheme.segmenter.backends}); the build is stopped, please report it"
             )
+
+
+class _Sample:
+    """A random short document of those that were added, each as likely as any other; `number` is None while
+    there is none."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self.number: int | None = None
+        self.document = b""
+        self.ids = np.zeros(0, np.uint32)
+        self._random = random
+        self._seen = 0
+
+    def add(self, numbers: NDArray[np.int64], documents: Ragged, ids: Ragged) -> None:
+        """More documents, their numbers in the part, and what they were encoded as."""
+        short = np.flatnonzero(documents.lengths <= SAMPLE_DOCUMENT_BYTES)
+        self._seen += len(short)
+        if len(short) and (drawn := int(self._random.integers(self._seen))) < len(short):
+            d = int(short[drawn])
+            self.number = int(numbers[d])
+            self.document, self.ids = documents[d].tobytes(), ids[d].copy()
 
 
 def charge_dtype(charges: Ragged) -> np.dtype[Any]:

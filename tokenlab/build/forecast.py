@@ -72,8 +72,8 @@ class RowsRead:
     def counted(self, stream: Iterable[tuple[PartInput, int]]) -> Iterator[PartInput]:
         """The parts of `read_parts`, counted as they are taken."""
         for part, self.consumed in stream:
-            self.documents += len(part.rows)
-            self.bytes += len(part.rows.values)
+            self.documents += len(part.contents)
+            self.bytes += len(part.contents.values)
             yield part
         self.ended = True
 
@@ -122,7 +122,7 @@ def sample_forecast(plan: Plan, scheme: Scheme) -> Forecast | None:
     parts = list(itertools.islice(read.counted(stream), SAMPLE_PARTS))
     if not parts:
         return None
-    texts = [part.documents(0, len(part.rows)) for part in parts]
+    texts = [part.documents(0, len(part.contents)) for part in parts]
     documents = texts[-1]
     batch, tokens, seconds = documents, 0, 0.0
     try:

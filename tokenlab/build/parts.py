@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from shards import write_atomically
 from tokenlab.accounting.ledger import Ledger
-from tokenlab.corpus import Corpus, RowBatch, bad_row, document_digests, parse_lines
+from tokenlab.corpus import Corpus, bad_row, document_digests, parse_lines
 from tokenlab.errors import InputError
 from tokenlab.manifest import Split
 from tokenlab.ragged import Ragged, offsets_of
@@ -37,8 +37,9 @@ from tokenlab.ragged import Ragged, offsets_of
 FOLDER_PARTS = 1000
 """Parts of a folder: a shared file system dislikes a million files in one."""
 
-READ_BYTES = 3 << 20
-"""Of rows that are parsed at a time."""
+BATCH_BYTES = 3 << 20
+"""Of rows that are parsed and encoded at a time: the encoder's 2 ms a call do not count, and the largest
+array, eight bytes for each of rewritten text, is a block that `own_process` keeps for the next batch."""
 
 LENGTHS_BYTES = 16
 SHA256_BYTES = 32
@@ -59,23 +60,23 @@ class ChangedInput(InputError):
 class PartInput:
     """Documents of one part: of one split, `first` being the index of the first in the corpus.
 
-    `rows`: texts, or lines of JSON that have them in `json_field`, as `RowBatch` has them; `origins` says
+    `contents`: texts, or lines of JSON that have them in `json_field`, as `RowBatch` has them; `origins` says
     which file and rows they came from, for errors.
     """
 
     number: int
     split: Split
     first: int
-    rows: Ragged
+    contents: Ragged
     json_field: str | None
     origins: tuple[tuple[str, NDArray[np.int64]], ...]
 
     def documents(self, start: int, stop: int) -> Ragged:
         """Some of the documents. Raises InputError for a row that is none."""
-        rows = self.rows.rows(start, stop)
+        contents = self.contents.rows(start, stop)
         if self.json_field is None:
-            return rows
-        texts = parse_lines(rows, self.json_field)
+            return contents
+        texts = parse_lines(contents, self.json_field)
         if isinstance(texts, Ragged):
             return texts
         bad, flaw = texts
@@ -83,7 +84,7 @@ class PartInput:
 
     def digests(self) -> NDArray[np.uint8]:
         """The sha256 of each document, uint8 [documents, 32]. Raises as `documents`."""
-        digests = [document_digests(self.documents(*bounds)) for bounds in self.rows.slices(READ_BYTES)]
+        digests = [document_digests(self.documents(*bounds)) for bounds in self.contents.slices(BATCH_BYTES)]
         return np.concatenate(digests)
 
     def origin(self, document: int) -> str:
@@ -149,20 +150,20 @@ def read_parts(
 
     def part() -> PartInput:
         split: Split = "val" if first < val_docs else "train"
-        rows = Ragged(room[:size], offsets_of(np.concatenate(lengths)))
-        return PartInput(number, split, first, rows, field, tuple(origins))
+        contents = Ragged(room[:size], offsets_of(np.concatenate(lengths)))
+        return PartInput(number, split, first, contents, field, tuple(origins))
 
     for batch in corpus.row_batches():
         start = 0
-        while start < len(batch.values):
+        while start < len(batch.contents):
             same = not held or batch.json_field == field
-            stop = _part_end(batch, start, part_bytes - size) if same else start
+            stop = batch.contents.fitting(start, part_bytes - size) if same else start
             if first + held < val_docs:
                 stop = min(stop, start + val_docs - first - held)
             if stop == start and not held:
                 stop = start + 1
             if stop > start:
-                piece = batch.values.rows(start, stop)
+                piece = batch.contents.rows(start, stop)
                 if not held:
                     room = empty(max(part_bytes, len(piece.values)))
                     field = batch.json_field
@@ -172,17 +173,12 @@ def read_parts(
                 size += len(piece.values)
                 held += stop - start
                 start = stop
-            if start < len(batch.values) or first + held == val_docs:
+            if start < len(batch.contents) or first + held == val_docs:
                 yield part(), batch.consumed
                 number, first, held, size = number + 1, first + held, 0, 0
                 room, lengths, origins = empty(0), [], []
-    if lengths:
+    if held:
         yield part(), batch.consumed
-
-
-def _part_end(batch: RowBatch, start: int, room: int) -> int:
-    offsets = batch.values.offsets
-    return max(start, int(np.searchsorted(offsets, offsets[start] + room, side="right")) - 1)
 
 
 def part_path(folder: Path, number: int) -> Path:
@@ -287,7 +283,7 @@ def write_part(
         number=part.number,
         split=part.split,
         first=part.first,
-        documents_read=len(part.rows),
+        documents_read=len(part.contents),
         bytes_read=bytes_read,
         documents=ledger.documents,
         tokens=ledger.tokens,

@@ -238,7 +238,7 @@ class _Build:
                     self.progress.note(f"forecast: {expected}")
                     self.progress.expect(expected.source_bytes)
                 if due:
-                    sizes.append(len(part.rows.values))
+                    sizes.append(len(part.contents.values))
                 yield part
 
         for record in run_in_order(engine, encode_part, self._unfinished(foreseen())):

@@ -91,11 +91,11 @@ class DocumentBatch:
 class RowBatch:
     """Consecutive documents of one file, perhaps not parsed yet; else as `DocumentBatch`.
 
-    `values`: lines of JSON with the text in the field `json_field`, for `parse_lines`; where that is None,
+    `contents`: lines of JSON with the text in the field `json_field`, for `parse_lines`; where that is None,
     the texts.
     """
 
-    values: Ragged
+    contents: Ragged
     json_field: str | None
     file: str
     rows: NDArray[np.int64]

@@ -59,7 +59,7 @@ def read_jsonl(file: SourceFile, how: Reading) -> Iterator[Chunk]:
             lines, rows, row = _lines(text.removeprefix(BOM) if row == 1 else text, row)
             start = 0
             while left and start < len(lines):
-                stop = min(lines.fitting(start, size), start + left)
+                stop = min(max(start + 1, lines.fitting(start, size)), start + left)
                 group, numbers = lines.rows(start, stop), rows[start:stop]
                 start = stop
                 for chunk in _chunks(group, numbers, replace(how, limit=left), raw.tell):

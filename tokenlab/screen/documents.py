@@ -43,7 +43,8 @@ def split_documents(corpus: Corpus, holdout_docs: int | None) -> ScreenDocuments
     count = size = 0
     for document in (document for batch in corpus.batches() for document in batch.documents.tobytes()):
         count += 1
-        if count <= holdout_docs if holdout_docs is not None else _is_held_out(document):
+        held_out = _is_held_out(document) if holdout_docs is None else count <= holdout_docs
+        if held_out:
             holdout.append(document)
             known.add(document)
         elif document not in known:

@@ -26,7 +26,6 @@ Item = TypeVar("Item")
 AHEAD = 8
 """Batches that wait at most: some take longer than others, and with fewer one of two cores often has none."""
 
-
 LEAST_BYTES = 1 << 20
 """Of text that is handed over at a time: of many small files, each is a batch."""
 
