@@ -171,14 +171,15 @@ def test_ray(tmp_path: Path, documents: Path, expected: dict[str, str], quiet_ra
     assert not quiet_ray.is_initialized()
 
 
-def encode_slowly(job: Job, part: Any) -> Any:
-    """`encode_part` that takes its time, and leaves word of where it ran."""
+def encode_when_a_node_is_lost(job: Job, part: Any) -> Any:
+    """`encode_part` that leaves word of where it ran; from part 2 on it waits for the word `lost`."""
     import ray
 
     log = job.folder.parent / "log"
     node = ray.get_runtime_context().get_node_id()
     (log / f"{part.number}.{node}.{os.getpid()}.began").touch()
-    time.sleep(0.3)
+    while part.number >= 2 and not (log / "lost").exists():
+        time.sleep(0.01)
     record = encode_part(job, part)
     (log / f"{part.number}.{node}.{os.getpid()}.ended").touch()
     return record
@@ -191,13 +192,13 @@ def in_flight(log: Path) -> list[list[str]]:
 
 
 class KillAt(Progress):
-    """Calls `kill` once, when 60,000 bytes are encoded."""
+    """Calls `kill` once, when 40,000 bytes are encoded, by parts 0 and 1."""
 
     def __init__(self, kill: Callable[[], None]) -> None:
         self.kill: Callable[[], None] | None = kill
 
     def advance(self, done: int, detail: str = "") -> None:
-        if self.kill is not None and done > 60_000:
+        if self.kill is not None and done > 40_000:
             kill, self.kill = self.kill, None
             kill()
 
@@ -218,7 +219,7 @@ def test_ray_cluster_that_loses_a_node(
     nodes = [cluster.add_node(num_cpus=2, object_store_memory=store) for _ in range(2)]
     try:
         cluster.wait_for_nodes()
-        monkeypatch.setattr("tokenlab.build.run.encode_part", encode_slowly)
+        monkeypatch.setattr("tokenlab.build.run.encode_part", encode_when_a_node_is_lost)
         log = tmp_path / "log"
         log.mkdir()
         lost: list[list[str]] = []
@@ -231,8 +232,9 @@ def test_ray_cluster_that_loses_a_node(
             for path in log.glob(f"*.{victim.node_id}.*.began"):
                 with suppress(ProcessLookupError):
                     os.kill(int(path.stem.split(".")[2]), signal.SIGKILL)
-            lost.extend(task for task in in_flight(log) if task[1] == victim.node_id)
             cluster.remove_node(victim, allow_graceful=False)
+            lost.extend(task for task in in_flight(log) if task[1] == victim.node_id)
+            (log / "lost").touch()
 
         progress = KillAt(kill)
         make(documents, tmp_path / "out", workers=4, progress=progress, name="ray", address=cluster.address)
