@@ -225,14 +225,14 @@ def test_ray_cluster_that_loses_a_node(
         lost: list[list[str]] = []
 
         def kill() -> None:
-            """The machine of a task that runs now: its workers and its raylet."""
+            """The machine of a task that runs now: its raylet, so that no worker is started, and its workers."""
             while not (running := in_flight(log)):
                 time.sleep(0.01)
             victim = next(node for node in nodes if node.node_id == running[0][1])
+            cluster.remove_node(victim, allow_graceful=False)
             for path in log.glob(f"*.{victim.node_id}.*.began"):
                 with suppress(ProcessLookupError):
                     os.kill(int(path.stem.split(".")[2]), signal.SIGKILL)
-            cluster.remove_node(victim, allow_graceful=False)
             lost.extend(task for task in in_flight(log) if task[1] == victim.node_id)
             (log / "lost").touch()
 
