@@ -17,7 +17,8 @@ from tokenlab.manifest import SPLITS, ShardRecord, SidecarRecord, Split
 SIDECAR_FOLDER = "bytes"
 SIDECAR_FORM = FORMATS["uint16"]
 
-COPY_VALUES = 1 << 20
+COPY_VALUES = 1 << 16
+"""Hashed and written in turn, the same bytes both times: more than this would not stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
