@@ -8,6 +8,7 @@ import platform
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -46,6 +47,9 @@ READERS: dict[str, Reader] = {
     ".txt.gz": read_txt,
     ".txt.zst": read_txt,
 }
+
+NEAR = 0.8
+"""How much alike names are, by difflib, of which one is offered for the other."""
 
 
 def open_corpus(
@@ -254,12 +258,26 @@ def _expand(given: str) -> list[str]:
     if os.path.lexists(given):
         return [given]
     if not any(mark in given for mark in "*?["):
-        hint = "" if _kind(given) else f" (kinds of file: {' '.join(READERS)})"
-        raise InputError(f"{one_line(given)}: no such file{hint}")
+        raise InputError(f"{one_line(given)}: no such file{_hint(given)}")
     matches = sorted({path for path in glob.glob(given, recursive=True) if not os.path.isdir(path)})
     if not matches:
         raise InputError(f"{one_line(given)}: no file matches")
     return matches
+
+
+def _hint(missing: str) -> str:
+    """For the message about a missing file: the folder that is missing too, a name that is much alike, or the
+    kinds of file there are."""
+    from difflib import get_close_matches
+
+    folder, name = os.path.split(missing)
+    if not os.path.isdir(folder or "."):
+        return f"; there is no folder {one_line(folder)}"
+    with suppress(OSError):  # a folder that may not be listed
+        corpora = sorted(entry for entry in os.listdir(folder or ".") if _kind(entry))
+        if near := get_close_matches(name, corpora, n=1, cutoff=NEAR):
+            return f"; there is {one_line(os.path.join(folder, near[0]))}"
+    return "" if _kind(missing) else f" (kinds of file: {' '.join(READERS)})"
 
 
 def _reader(path: str) -> Reader:
