@@ -225,7 +225,7 @@ def test_ray_cluster_that_loses_a_node(
         lost: list[list[str]] = []
 
         def kill() -> None:
-            """The machine of a task that runs now: its raylet, so that no worker is started, and its workers."""
+            """The machine of a task that runs now: its raylet, that it starts no more workers, and them."""
             while not (running := in_flight(log)):
                 time.sleep(0.01)
             victim = next(node for node in nodes if node.node_id == running[0][1])

