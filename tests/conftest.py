@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,9 @@ __all__ = ["copied", "originals", "tiny_dataset"]
 # The same examples in every run: a failure is a finding, never weather.
 settings.register_profile("tokenlab", derandomize=True, deadline=None)
 settings.load_profile("tokenlab")
+
+# A shell that starts the tests in its background has them ignore Ctrl-C, and what they start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VOCAB_SIZE = 1024
 LOSSLESS = ("bytes", "bpe", "byte-bpe", "caseops")

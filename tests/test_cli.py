@@ -533,8 +533,6 @@ def test_ctrl_c_leaves_a_resumable_build(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A shell that starts tests in the background has them ignore Ctrl-C, and they would pass it on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     parts = tmp_path / "out.partial/parts"
     deadline = time.monotonic() + 60
