@@ -26,7 +26,7 @@ __all__ = ["copied", "originals", "tiny_dataset"]
 settings.register_profile("tokenlab", derandomize=True, deadline=None)
 settings.load_profile("tokenlab")
 
-# A shell that starts the tests in its background has them ignore Ctrl-C, and what they start would inherit it.
+# A shell that starts the tests in its background has them ignore Ctrl-C, as would what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VOCAB_SIZE = 1024

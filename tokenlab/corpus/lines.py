@@ -41,7 +41,7 @@ BLOCK_BYTES = 1 << 16
 """Bytes of the file read at a time. Small, because a block of zstd may become 30,000 times its size."""
 
 UNPARSED_BYTES = 1 << 19
-"""Lines that are handed over at a time, at most: they are put together where they are in the core's cache."""
+"""Lines that are handed over at a time, about: they are put together where they are in the core's cache."""
 
 BOM = b"\xef\xbb\xbf"
 
@@ -51,7 +51,7 @@ BLANK = b" \t\r\n"
 
 def read_jsonl(file: SourceFile, how: Reading) -> Iterator[Chunk]:
     """The documents of a file of one JSON object a line, or the lines."""
-    size = how.batch_bytes if how.parse else min(how.batch_bytes, UNPARSED_BYTES)
+    size = how.batch_bytes if how.parse else UNPARSED_BYTES
     left = how.limit
     row = 1
     with _open(file) as raw:
@@ -59,7 +59,8 @@ def read_jsonl(file: SourceFile, how: Reading) -> Iterator[Chunk]:
             lines, rows, row = _lines(text.removeprefix(BOM) if row == 1 else text, row)
             start = 0
             while left and start < len(lines):
-                stop = min(max(start + 1, lines.fitting(start, size)), start + left)
+                fitting = lines.fitting(start, size) if how.parse else len(lines)
+                stop = min(max(start + 1, fitting), start + left)
                 group, numbers = lines.rows(start, stop), rows[start:stop]
                 start = stop
                 for chunk in _chunks(group, numbers, replace(how, limit=left), raw.tell):
