@@ -711,7 +711,9 @@ def test_order_is_as_given_and_globs_by_name(tmp_path: Path, monkeypatch: pytest
     assert error_of("sub/e.jsonl") == "sub/e.jsonl: no such file; there is sub/d.jsonl"
     assert error_of("b10.json") == "b10.json: no such file; there is b10.jsonl"
     assert error_of("sbu/d.jsonl") == "sbu/d.jsonl: no such file; there is no folder sbu"
-    assert error_of("finweb") == f"finweb: no such file (kinds of file: {kinds})"
+    for name in ("finweb", "FineWeb:sample-10BT", "HuggingFaceFW/fineweb"):
+        assert error_of(name) == f"{name}: no such file; the dataset is called fineweb"
+    assert error_of("fineweb.csv") == f"fineweb.csv: no such file (kinds of file: {kinds})"
     assert error_of("sub") == "sub is a directory; give a glob, such as 'sub/*.jsonl'"
     assert error_of("a.txt", "./a.txt") == "./a.txt is given twice (first as a.txt); give each file once"
     assert error_of("a.txt", "*.txt") == "a.txt is given twice; give each file once"

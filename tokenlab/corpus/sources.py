@@ -266,10 +266,12 @@ def _expand(given: str) -> list[str]:
 
 
 def _hint(missing: str) -> str:
-    """For the message about a missing file: the folder that is missing too, a name that is much alike, or the
-    kinds of file there are."""
+    """For the message about a missing file: the dataset that may be meant, the folder that is missing too, a
+    name that is much alike, or the kinds of file there are."""
     from difflib import get_close_matches
 
+    if get_close_matches(missing.partition(":")[0].lower(), ["fineweb", DATASET.lower()], cutoff=NEAR):
+        return "; the dataset is called fineweb"
     folder, name = os.path.split(missing)
     if not os.path.isdir(folder or "."):
         return f"; there is no folder {one_line(folder)}"
