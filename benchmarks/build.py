@@ -4,7 +4,8 @@
 
 One run, one machine, one thread unless a row says otherwise: peers, stages, whole commands,
 and their ratios against the project's targets. Rates are MB of source text per second of
-CPU, the fastest of `--repeat`. Nothing is asserted: a benchmark informs, tests judge.
+CPU, the fastest of `--repeat`; wall seconds are their median. Nothing is asserted: a benchmark
+informs, tests judge.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def _head(what: str, source_bytes: int, repeat: int) -> None:
     print(f"machine: {processor}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"Python {platform.python_version()}, {libraries}")
     print(f"text: {what}, repeated under new numbers to {source_bytes / 1e6:.1f} MB; {VOCAB_SIZE} pieces")
-    print(f"MB of source text per CPU second, fastest of {repeat}")
+    print(f"MB of source text per CPU second, fastest of {repeat}; wall time, their median")
 
 
 def _lines(path: str) -> list[str]:

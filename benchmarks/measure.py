@@ -1,4 +1,4 @@
-"""Clocks, and what is known of one measurement. CPU time only: other load on the machine counts less."""
+"""Clocks, and what is known of one measurement. Mostly CPU time: other load on the machine counts less."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,11 @@ class Measurement:
 
     def __str__(self) -> str:
         rate = f"{self.rate:.1f}" if self.source_bytes else ""
-        return f"  {self.name:<60} {rate:>7}  {self.note}".rstrip()
+        note = self.note
+        if self.wall_seconds:
+            cpu, wall, peak = self.cpu_seconds, self.wall_seconds, self.peak_bytes / 1e6
+            note = f"{cpu:6.2f} s CPU, {wall:6.2f} s wall, {peak:4.0f} MB"
+        return f"  {self.name:<60} {rate:>7}  {note}".rstrip()
 
 
 def best_of(repeat: int, measure: Callable[[], Measurement]) -> Measurement:
@@ -42,9 +47,16 @@ def best_of(repeat: int, measure: Callable[[], Measurement]) -> Measurement:
 
 
 def best_in_turn(repeat: int, *measures: Callable[[], Measurement]) -> list[Measurement]:
-    """The fastest of `repeat` measurements of each, taken in turn: what slows the machine slows all."""
+    """The fastest of `repeat` measurements of each, with the median of their wall seconds; taken in turn, as
+    what slows the machine slows all then."""
     rounds = [[measure() for measure in measures] for _ in range(repeat)]
-    return [min(of_one, key=lambda m: m.cpu_seconds) for of_one in zip(*rounds, strict=True)]
+    return [
+        replace(
+            min(of_one, key=lambda m: m.cpu_seconds),
+            wall_seconds=median(m.wall_seconds for m in of_one),
+        )
+        for of_one in zip(*rounds, strict=True)
+    ]
 
 
 def cpu_seconds(action: Callable[[], object]) -> float:
@@ -59,33 +71,30 @@ def run_tokenlab(
 ) -> Measurement:
     """`tokenlab ARGUMENTS` as a process of its own, interpreter's start and imports included.
 
-    CPU seconds are those of the process and its children; the peak is of the largest of them.
+    CPU seconds are those of the process and its children; the peak is of the largest of them. The modules
+    are compiled, as an installer leaves them, also where the environment keeps Python from writing that.
     """
     # By way of this file as a small script: Linux counts the starter's memory into the peak.
     command = [sys.executable, __file__, sys.executable, "-m", "tokenlab", *arguments]
-    done = subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, env={**inherited, **(environment or {})}, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"tokenlab {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}")
     cpu, wall, peak = json.loads(done.stdout)
-    return _of_command(name, source_bytes, cpu, wall, peak)
+    return Measurement(name, source_bytes, cpu, wall_seconds=wall, peak_bytes=peak)
 
 
 def side_by_side(name: str, *measures: Callable[[], Measurement]) -> Measurement:
     """Commands that run at the same time, as one."""
     with ThreadPoolExecutor(len(measures)) as pool:
         done = [running.result() for running in [pool.submit(measure) for measure in measures]]
-    return _of_command(
+    return Measurement(
         name,
         sum(m.source_bytes for m in done),
         sum(m.cpu_seconds for m in done),
-        max(m.wall_seconds for m in done),
-        max(m.peak_bytes for m in done),
+        wall_seconds=max(m.wall_seconds for m in done),
+        peak_bytes=max(m.peak_bytes for m in done),
     )
-
-
-def _of_command(name: str, source_bytes: int, cpu: float, wall: float, peak: int) -> Measurement:
-    note = f"{cpu:6.2f} s CPU, {wall:6.2f} s wall, {peak / 1e6:4.0f} MB"
-    return Measurement(name, source_bytes, cpu, note, wall, peak)
 
 
 def _run_and_count(command: list[str]) -> int:

@@ -55,7 +55,8 @@ def main() -> NoReturn:
     except TokenlabError as error:
         _fail(str(error), error.exit_code)
     except _usage_error() as error:
-        _fail(f"{error.format_message()} (see tokenlab --help)", 2)  # type: ignore[attr-defined]
+        command = f"tokenlab {arguments[0]}" if arguments[0] in FILES else "tokenlab"
+        _fail(f"{error.format_message()} (see {command} --help)", 2)  # type: ignore[attr-defined]
     except SystemError as error:
         # What C code (numba's loader) says when Ctrl-C came in its midst.
         if not _was_interrupted(error):
