@@ -77,6 +77,7 @@ def run_tokenlab(
     # By way of this file as a small script: Linux counts the starter's memory into the peak.
     command = [sys.executable, __file__, sys.executable, "-m", "tokenlab", *arguments]
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    os.sync()  # what the command before it left to write would be written beside it
     done = subprocess.run(command, env={**inherited, **(environment or {})}, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"tokenlab {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}")
