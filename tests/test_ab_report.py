@@ -358,7 +358,8 @@ def test_hostile_names_stay_text(analysis: Analysis) -> None:
     changed = msgspec.structs.replace(
         analysis, arms=arms, runs=(run, *analysis.runs[1:]), overrides=(hostile,), notes=(hostile,)
     )
-    parsed(ab_page(changed, hostile))
+    page = parsed(ab_page(changed, hostile))
+    assert page.text.count("<script>alert(1)</script>") > 5
 
 
 SCRIPT = """
