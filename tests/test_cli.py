@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -621,19 +622,13 @@ def test_export(tmp_path: Path, dataset: Path) -> None:
     assert not (tmp_path / "t").exists()
 
 
-def test_one_display_for_the_whole_build_on_a_terminal(tmp_path: Path, documents: Path) -> None:
-    """Every phase has its row, with rates; when the build ends only notes and summary are left."""
+def on_terminal(command: list[str], columns: int) -> tuple[str, bytes]:
+    """What a command writes to a terminal of so many columns, which is its stderr; its stdout."""
     import pty
 
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "tokenlab", "build", "--scheme", "bpe", "--vocab-size", "400"]
-    environment = {**os.environ, "COLUMNS": "160", "TERM": "xterm"}
-    process = subprocess.Popen(
-        [*command, "--output", str(tmp_path / "out")],
-        stderr=follower,
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
+    process = subprocess.Popen(command, stderr=follower, stdout=subprocess.PIPE, env=environment)
     os.close(follower)
     seen = b""
     while True:
@@ -647,11 +642,39 @@ def test_one_display_for_the_whole_build_on_a_terminal(tmp_path: Path, documents
     stdout, _ = process.communicate(timeout=60)
     os.close(leader)
     assert process.returncode == 0
-    text = seen.decode()
+    return seen.decode(), stdout
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_one_display_for_the_whole_build_on_a_terminal(tmp_path: Path, columns: int) -> None:
+    """Every phase has its row, with rates; when the build ends only notes and summary are left."""
+    command = [sys.executable, "-m", "tokenlab", "build", "--scheme", "bpe", "--vocab-size", "400"]
+    text, stdout = on_terminal([*command, "--output", str(tmp_path / "out")], columns)
     for expected in ("vocabulary", "encode", "assemble train", "MB/s", "bytes a token", "79 documents"):
         assert expected in text
     assert text.rindex("vocabulary") > text.index("assemble train"), "rows stay while the build runs"
     assert b"next: tokenlab verify" in stdout
+
+
+def test_a_terminal_of_80_columns_has_room_for_all_of_it() -> None:
+    detail = "15,000,000 documents, 13,300,000,000 tokens, 3.60 bytes a token, 129.0 MB/s"
+    script = f"""
+import time
+from tokenlab.terminal import BarProgress
+progress = BarProgress()
+progress.start("assemble train", 48_000_000_000, "B")
+for step in range(1, 11):
+    progress.advance(step * 2_000_000_000, {detail!r})
+    time.sleep(0.05)
+progress.finish()
+"""
+    text, _ = on_terminal([sys.executable, "-c", script], 80)
+    rows = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "\n").split("\n")
+    assert any(
+        re.fullmatch(r"assemble train \u2501+[ \u2501\u257a\u2578]*20\.00 GB +0:00:0\d *", row)
+        for row in rows
+    )
+    assert f"  {detail}" in {row.rstrip() for row in rows}
 
 
 def test_piped_progress_is_a_line_every_ten_seconds(

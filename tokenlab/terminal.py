@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tokenlab.progress import Progress
@@ -95,14 +96,22 @@ class BarProgress(Progress):
     def _display(self) -> Bars:
         if self._bars is None:
             from rich import progress
-            from rich.console import Console
+            from rich.console import Console, RenderableType
+            from rich.text import Text
 
-            self._bars = progress.Progress(
+            class BarsAndDetail(progress.Progress):
+                """What is said of the last row stands below it: beside the bar 80 columns have no room."""
+
+                def get_renderables(self) -> Iterable[RenderableType]:
+                    yield self.make_tasks_table(self.tasks)
+                    if self.tasks and (detail := self.tasks[-1].fields["detail"]):
+                        yield Text(f"  {detail}")
+
+            self._bars = BarsAndDetail(
                 progress.TextColumn("{task.description}"),
                 progress.BarColumn(bar_width=24),
                 progress.TextColumn("{task.fields[amount]}"),
                 progress.TimeRemainingColumn(elapsed_when_finished=True),
-                progress.TextColumn("{task.fields[detail]}"),
                 console=Console(stderr=True),
                 transient=True,
             )
