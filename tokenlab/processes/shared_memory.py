@@ -104,11 +104,13 @@ class SharedMemory:
         return f"/proc/{os.getpid()}/fd/{block.file}" if block is not None else self._received.get(address)
 
     def close(self) -> None:
-        """Let go of the files, and of the memory that no array refers to."""
+        """Let go of the files, of the memory that no array refers to, and of what is mapped here of other
+        processes' files: whoever lets go of those last frees them, which takes a while."""
         for block in self._blocks.values():
             os.close(block.file)
         self._blocks.clear()
         self._free.clear()
+        _maps.clear()
 
 
 def open_item(label: Label) -> Any:
