@@ -304,6 +304,27 @@ def test_numpy_as_a_command_loads_it(asked: str) -> None:
     assert result.stdout == f"True {asked == '1'} True\n", result.stderr
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or [*map(int, re.findall(r"\d+", os.uname().release)[:2])] < [6, 12],
+    reason="the kernel grants no time slices",
+)
+def test_a_command_asks_for_long_time_slices() -> None:
+    """For itself and its threads, and is as nice as it was."""
+    program = (
+        "import os, threading\n"
+        "from tokenlab.own_process import take_over\n"
+        "def show():\n"
+        "    slices = [line.split()[-1] for line in open('/proc/thread-self/sched') if 'se.slice' in line]\n"
+        "    print(*slices, os.nice(0))\n"
+        "os.nice(3)\n"
+        "take_over()\n"
+        "show()\n"
+        "threading.Thread(target=show).start()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout == "100000000 3\n" * 2, result.stderr
+
+
 def test_a_command_ends_beside_a_pool_that_ends() -> None:
     """`concurrent.futures` wakes each pool through a pipe that the pool may be closing."""
     program = (
