@@ -15,8 +15,8 @@ build's processes has some: on a virtual machine, which has to find two megabyte
 the first part of a worker took half as long again.
 
 A process asks the scheduler for the longest time slices that there are. A build has more processes than cores
-and each works on megabytes, which are gone from the core's cache when it comes back: with slices of 1.4 ms two
-workers and the process that decompresses for them took 4 % longer. Linux before 6.12 keeps its own.
+and each works on megabytes, which are gone from the core's cache when it comes back: with slices of 1.4 ms
+two workers and the process that decompresses for them took 4 % longer. Linux before 6.12 keeps its own.
 
 A command ends without freeing all that it loaded, object by object, which takes a quarter of a second.
 
