@@ -322,7 +322,7 @@ def test_a_command_asks_for_long_time_slices() -> None:
         "threading.Thread(target=show).start()\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert result.stdout == "100000000 3\n" * 2, result.stderr
+    assert result.stdout == f"100000000 {min(19, os.nice(0) + 3)}\n" * 2, result.stderr
 
 
 def test_a_command_ends_beside_a_pool_that_ends() -> None:
