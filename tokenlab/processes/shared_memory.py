@@ -23,8 +23,11 @@ _MAPPED_BEHIND = 1 << 20  # the next item may be a little longer
 
 _MOST_MAPPED = 8  # a build has two for each worker
 
-_maps: dict[str, tuple[int, mmap.mmap]] = {}
-"""What was mapped last in this process: by name, the inode and the memory of a file."""
+Maps = dict[str, tuple[int, mmap.mmap]]
+"""What was mapped last of another process's files: by name, the inode and the memory of a file."""
+
+_opened: Maps = {}
+"""For the items that a worker opens."""
 
 
 class Label(NamedTuple):
@@ -49,6 +52,7 @@ class SharedMemory:
         """By address."""
         self._received: dict[int, str] = {}
         """The names of files of another process that are mapped here, by address."""
+        self._maps: Maps = {}
         self._free: list[_Block] = []
 
     def empty(self, size: int) -> NDArray[np.uint8]:
@@ -90,7 +94,7 @@ class SharedMemory:
         the name of each of its files when nothing refers to it. Raises ProcessKilled."""
         arrays = []
         for name, size in label.arrays:
-            array = np.frombuffer(_mapped(name, size), np.uint8)
+            array = np.frombuffer(_mapped(self._maps, name, size), np.uint8)
             self._received[array.ctypes.data] = name
             weakref.finalize(array, self._forget, array.ctypes.data, let_go).atexit = False
             arrays.append(array)
@@ -104,20 +108,20 @@ class SharedMemory:
         return f"/proc/{os.getpid()}/fd/{block.file}" if block is not None else self._received.get(address)
 
     def close(self) -> None:
-        """Let go of the files, of the memory that no array refers to, and of what is mapped here of other
-        processes' files: whoever lets go of those last frees them, which takes a while."""
+        """Let go of the files, of the memory that no array refers to, and of what is mapped of another
+        process's files: whoever lets go of those last frees them, which takes a while."""
         for block in self._blocks.values():
             os.close(block.file)
         self._blocks.clear()
         self._free.clear()
-        _maps.clear()
+        self._maps.clear()
 
 
 def open_item(label: Label) -> Any:
     """The item; its arrays are writable, and of this process until its sender forgets the item. Raises
     ProcessKilled when the process is gone whose memory they are in."""
     # All at once: a fault for each page would cost as much as reading it.
-    arrays = [_mapped(*array, flags=getattr(mmap, "MAP_POPULATE", 0)) for array in label.arrays]
+    arrays = [_mapped(_opened, *array, flags=getattr(mmap, "MAP_POPULATE", 0)) for array in label.arrays]
     return pickle.loads(label.item, buffers=arrays)  # packed by this build
 
 
@@ -126,7 +130,7 @@ def sender_killed() -> ProcessKilled:
     return ProcessKilled("the process that reads the input")
 
 
-def _mapped(name: str, size: int, flags: int = 0) -> memoryview:
+def _mapped(maps: Maps, name: str, size: int, flags: int = 0) -> memoryview:
     """The first bytes of a file. It stays mapped, for as long as it has that name: mapping it anew takes as
     long as reading it."""
     try:
@@ -135,13 +139,13 @@ def _mapped(name: str, size: int, flags: int = 0) -> memoryview:
         raise sender_killed() from error
     try:
         found = os.fstat(file)
-        inode, memory = _maps.pop(name, (None, None))
+        inode, memory = maps.pop(name, (None, None))
         if memory is None or inode != found.st_ino or len(memory) < size:
             length = min(found.st_size, size + _MAPPED_BEHIND)
             memory = mmap.mmap(file, length, flags=mmap.MAP_SHARED | flags)
-        _maps[name] = found.st_ino, memory
-        if len(_maps) > _MOST_MAPPED:  # many workers have many files, and would hold them all
-            del _maps[next(iter(_maps))]
+        maps[name] = found.st_ino, memory
+        if len(maps) > _MOST_MAPPED:  # many workers have many files, and would hold them all
+            del maps[next(iter(maps))]
         return memoryview(memory)[:size]
     finally:
         os.close(file)
